@@ -53,6 +53,10 @@ class Gate {
     std::unique_lock lock(mutex_);
     return empty_.wait_until(lock, deadline, [this] { return inside_ == 0; });
   }
+  bool is_closed() const {
+    const std::lock_guard lock(mutex_);
+    return closed_;
+  }
   int inside() const {
     const std::lock_guard lock(mutex_);
     return inside_;

@@ -18,9 +18,10 @@ inline constexpr std::size_t kJsonDepthMax = 512;
 
 enum class DuplicateKeys { allow, refuse };
 
-// OK if `text` is exactly one JSON value in strict UTF-8, no deeper than kJsonDepthMax. Errors:
-// invalid_json with the byte offset and what was expected. Linear time, no recursion, no allocation
-// beyond a stack of depth kJsonDepthMax (and the keys when duplicates are refused).
+// OK if `text` is exactly one JSON value in strict UTF-8, no deeper than kJsonDepthMax, with numbers
+// that a double can hold (1e400 is refused; an escaped lone surrogate is not: JSON.stringify writes
+// them). Errors: invalid_json with the byte offset and what was expected. Linear time (n log n when
+// duplicates are refused), no recursion, no allocation but for the keys when duplicates are refused.
 Result<void> check_json(std::string_view text, DuplicateKeys duplicates = DuplicateKeys::allow);
 
 bool is_valid_utf8(std::string_view text) noexcept;
@@ -29,10 +30,12 @@ bool is_valid_utf8(std::string_view text) noexcept;
 void append_json_string(std::string& out, std::string_view text);
 std::string json_string(std::string_view text);
 
-// Escapes and cuts to at most `bytes_max` bytes at a character boundary (for error messages).
+// For error messages: control characters are escaped (so the text stays one line), invalid UTF-8
+// becomes U+FFFD, and what is longer than `bytes_max` bytes is cut at a character and ends in "…".
 std::string clip_utf8(std::string_view text, std::size_t bytes_max);
 
-// The raw text of a top-level member of a JSON object text already known to be valid, or empty.
+// The raw text of a top-level member of a JSON object text already known to be valid, or empty. Of
+// a key given twice the last counts, as in JSON.parse.
 // `{"a": {"b":1}}`, "a" → `{"b":1}`.
 std::string_view json_member(std::string_view object_text, std::string_view key);
 

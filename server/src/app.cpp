@@ -1,0 +1,348 @@
+#include "app.h"
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <atomic>
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "async.h"
+#include "chain/chain_client.h"
+#include "chain/signature.h"
+#include "http/http_server.h"
+#include "routes/router.h"
+#include "sequential/base/bytes.h"
+#include "sequential/base/fault.h"
+#include "sequential/base/log.h"
+#include "work/processor.h"
+
+namespace sequential::server {
+namespace {
+
+constexpr auto kToken = net::as_tuple(net::use_awaitable);
+// A claim handed to this node whose hint has not come back after so long lost its hint.
+constexpr Millis kForgottenAfter{1'000};
+constexpr Millis kStopEnginesWithin{2'000};
+
+Millis ms(std::int64_t value) { return Millis{value}; }
+
+HttpLimits http_limits(const config::Server& c) {
+  HttpLimits limits;
+  limits.header_bytes_max = static_cast<std::uint32_t>(c.header_bytes_max);
+  limits.header_timeout = ms(c.header_timeout_ms);
+  limits.body_timeout = ms(c.body_timeout_ms);
+  limits.idle_timeout = ms(c.idle_timeout_ms);
+  limits.write_timeout = ms(c.write_timeout_ms);
+  limits.connections_max = c.connections_max;
+  limits.connections_per_address_max = c.connections_per_address_max;
+  limits.requests_per_connection_max = c.requests_per_connection_max;
+  return limits;
+}
+
+bool is_loopback(const std::string& address) {
+  return address.starts_with("127.") || address == "::1";
+}
+
+Result<std::string> read_token(const config::Server& c) {
+  if (c.api_token_file.empty()) {
+    if (is_loopback(c.address)) return std::string();
+    return Error{Errc::config_invalid,
+                 "server.address " + c.address +
+                     " can be reached by others, so server.api_token_file is needed: a file with "
+                     "the token that clients must send",
+                 "server.api_token_file"};
+  }
+  std::ifstream file(c.api_token_file);
+  std::string token;
+  if (!std::getline(file, token) || token.size() < 16) {
+    return Error{Errc::config_invalid,
+                 "server.api_token_file " + c.api_token_file +
+                     " must hold a token of at least 16 characters in its first line",
+                 "server.api_token_file"};
+  }
+  return token;
+}
+
+std::vector<std::string> host_names(const config::Server& c) {
+  auto names = c.allowed_hosts;
+  if (is_loopback(c.address)) {
+    for (const char* own : {"localhost", "127.0.0.1", "[::1]"}) names.emplace_back(own);
+    names.push_back(c.address);
+  }
+  return names;
+}
+
+ProcessorOptions processor_options(const config::Config& c, storage::Lease lease,
+                                   bool store_is_exclusive) {
+  ProcessorOptions options;
+  options.lease = std::move(lease);
+  options.in_flight_max = c.server.max_in_flight;
+  options.handoff = c.chain.url.empty();
+  options.crashes_max = c.engine.crashes_max;
+  options.payload_bytes_max = c.limits.payload_bytes;
+  options.sessions_max = static_cast<std::size_t>(c.engine.warm_runs_max);
+  options.store_is_exclusive = store_is_exclusive;
+  return options;
+}
+
+Result<ChainOptions> chain_options(const config::Config& c, const HttpServer& http) {
+  ChainOptions options;
+  if (c.chain.url.empty()) {
+    const bool any = http.address() == "0.0.0.0" || http.address() == "::";
+    options.host = any ? "127.0.0.1" : http.address();
+    options.port = std::to_string(http.port());
+  } else {
+    SEQUENTIAL_TRY(options, parse_chain_url(c.chain.url));
+  }
+  options.connections_max = c.chain.connections;
+  options.queue_max = static_cast<std::size_t>(c.chain.queue_max);
+  options.timeout = ms(c.chain.timeout_ms);
+  options.enabled = c.chain.enabled;
+  return options;
+}
+
+RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
+                           const std::string& version, std::string limits_json,
+                           std::string api_token) {
+  RouteOptions options;
+  options.submit_bytes_max = static_cast<std::uint64_t>(c.server.submit_bytes_max);
+  options.publish_bytes_max = static_cast<std::uint64_t>(c.server.publish_bytes_max);
+  options.chain_bytes_max = static_cast<std::uint64_t>(c.server.chain_bytes_max);
+  options.payload_bytes_max = c.limits.payload_bytes;
+  options.wait_seconds_max = static_cast<int>(c.server.wait_seconds_max);
+  options.api_token = std::move(api_token);
+  options.host_names = host_names(c.server);
+  options.handoff = c.chain.url.empty();
+  options.lease = lease;
+  options.limits_json = std::move(limits_json);
+  options.version = version;
+  return options;
+}
+
+// Runs an io_context on threads of its own until destroyed.
+class Threads {
+ public:
+  Threads(net::io_context& io, int count) : io_(io), guard_(io.get_executor()) {
+    for (int i = 0; i < count; ++i) threads_.emplace_back([&io] { io.run(); });
+  }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+  ~Threads() { stop(); }
+  void stop() {
+    guard_.reset();
+    io_.stop();
+    for (auto& thread : threads_) thread.join();
+    threads_.clear();
+  }
+
+ private:
+  net::io_context& io_;
+  net::executor_work_guard<net::io_context::executor_type> guard_;
+  std::vector<std::thread> threads_;
+};
+
+// Awaits a coroutine or a callback from the main thread.
+template <class T>
+class Waiter {
+ public:
+  void give(T value) {
+    const std::lock_guard lock(mutex_);
+    value_ = std::move(value);
+    given_.notify_all();
+  }
+  T take() {
+    std::unique_lock lock(mutex_);
+    given_.wait(lock, [this] { return value_.has_value(); });
+    return std::move(*value_);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable given_;
+  std::optional<T> value_;
+};
+
+template <class Step>
+net::awaitable<void> every(net::io_context& io, const std::atomic<bool>& go_on, Millis period,
+                           Step step) {
+  net::steady_timer timer(io);
+  while (go_on) {
+    co_await step();
+    timer.expires_after(period);
+    co_await timer.async_wait(kToken);
+  }
+}
+
+// What a node consists of, in the order in which it is put together.
+class Node {
+ public:
+  Node(const config::Config& config, const std::string& version, std::string limits_json,
+       const Backends& backends)
+      : config_(config),
+        version_(version),
+        limits_json_(std::move(limits_json)),
+        backends_(backends),
+        lease_{"node-" + to_hex(random_bytes(8)), ms(config.store.lease_ms)} {}
+
+  Result<void> start() {
+    SEQUENTIAL_TRY(auto token, read_token(config_.server));
+    SEQUENTIAL_TRY(store_, backends_.store(config_, clock_));
+    SEQUENTIAL_TRY(keystore_, services::open_keystore(*store_, config_.keystore.key_file));
+    SEQUENTIAL_TRY(auto chain_key, load_chain_key(config_.chain.key_file));
+    signer_ = std::make_unique<ChainSigner>(std::move(chain_key), clock_);
+    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+    threads_ = std::make_unique<Threads>(
+        io_, config_.server.threads > 0 ? config_.server.threads : cores);
+    SEQUENTIAL_TRY(http_, open_http_server(io_, config_.server.address, config_.server.port,
+                                           http_limits(config_.server), handler()));
+    SEQUENTIAL_TRY(runtime_, backends_.runtime(io_, config_));
+    start_services();
+    SEQUENTIAL_TRY(auto chain, chain_options(config_, *http_));
+    chain_ = std::make_unique<ChainClient>(io_, *signer_, std::move(chain));
+    processor_ = std::make_unique<Processor>(
+        io_, *store_, *runtime_, registry_, clock_,
+        processor_options(config_, lease_, backends_.store_is_exclusive),
+        [this](StackRunId id) { chain_->fire(id); });
+    context_.reset(new RouteContext{  // an aggregate that cannot be moved
+        io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_, clock_,
+        route_options(config_, lease_, version_, limits_json_, std::move(token))});
+    SEQUENTIAL_TRY(take_back_work());
+    context_->ready = true;
+    http_->start();
+    start_loops();
+    return success();
+  }
+
+  std::string url() const {
+    const bool v6 = http_->address().find(':') != std::string::npos;
+    const std::string host = v6 ? "[" + http_->address() + "]" : http_->address();
+    return "http://" + host + ":" + std::to_string(http_->port());
+  }
+
+  // Finishes or gives back what is under way, then takes everything apart.
+  void stop() {
+    const MonoTime deadline = clock_.monotonic() + ms(config_.server.drain_ms);
+    go_on_ = false;
+    if (context_) {
+      context_->ready = false;
+      Waiter<bool> drained;
+      auto finish = [this, deadline, &drained]() -> net::awaitable<void> {
+        co_await processor_->drain(deadline);
+        drained.give(true);
+      };
+      net::co_spawn(io_, finish(), net::detached);
+      drained.take();
+    }
+    if (http_) http_->stop();
+    if (chain_) chain_->stop();
+    if (runtime_) runtime_->stop(clock_.monotonic() + kStopEnginesWithin);
+    FAULT_POINT("drain.before_release");
+    http_client_.reset();
+    store_.reset();  // completes what is queued; its answers are no longer awaited
+    if (threads_) threads_->stop();
+  }
+
+ private:
+  HttpHandler handler() {
+    return {[this](const HttpRequest& request) { return body_limit(*context_, request); },
+            [this](HttpRequest request) { return route(*context_, std::move(request)); }};
+  }
+
+  void start_services() {
+    services::HttpClientOptions options;
+    const auto& c = config_.services.http;
+    options.allow_hosts = c.allow_hosts;
+    options.connections_max = c.connections_max;
+    options.connections_per_host_max = c.connections_per_host_max;
+    options.queue_max = c.queue_max;
+    options.proxy = c.proxy;
+    options.ca_file = c.ca_file;
+    http_client_ = services::open_http_client(options);
+    backends_.services(registry_, config_, keystore_, *http_client_, clock_);
+  }
+
+  // What a dead process of this installation held is ours at once where the store can tell.
+  Result<void> take_back_work() {
+    Waiter<Result<std::int64_t>> freed;
+    store_->recover(lease_.node, [&freed](Result<std::int64_t> count) { freed.give(std::move(count)); });
+    SEQUENTIAL_TRY(const auto count, freed.take());
+    if (count > 0) log_info("taking up work that a stopped process left", {{"stack_runs", count}});
+    return success();
+  }
+
+  void start_loops() {
+    if (config_.store.sweep_ms > 0) {
+      const Millis period = ms(config_.store.sweep_ms);
+      auto sweep = [this, forgotten = std::min(period, kForgottenAfter)] {
+        return sweep_once(forgotten);
+      };
+      net::co_spawn(io_, every(io_, go_on_, period, std::move(sweep)), net::detached);
+    }
+    auto renew = [this] { return processor_->renew_leases(); };
+    net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
+  }
+
+  net::awaitable<void> sweep_once(Millis forgotten) {
+    const int started = co_await processor_->sweep(forgotten);
+    if (started > 0) log_debug("the sweep started stack runs", {{"count", started}});
+  }
+
+  const config::Config& config_;
+  const std::string version_;
+  const std::string limits_json_;
+  const Backends& backends_;
+  const Clock& clock_ = system_clock();
+  const storage::Lease lease_;
+
+  net::io_context io_;
+  std::atomic<bool> go_on_{true};
+  services::Registry registry_;
+  std::unique_ptr<storage::Store> store_;
+  std::shared_ptr<services::Keystore> keystore_;
+  std::unique_ptr<ChainSigner> signer_;
+  std::unique_ptr<services::HttpClient> http_client_;
+  std::unique_ptr<HttpServer> http_;
+  std::unique_ptr<engine::Runtime> runtime_;
+  std::unique_ptr<ChainClient> chain_;
+  std::unique_ptr<Processor> processor_;
+  std::unique_ptr<RouteContext> context_;
+  std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes
+};
+
+}  // namespace
+
+Result<void> run_node(const config::Config& config, const std::string& version,
+                      const std::string& limits_json, const Backends& backends,
+                      const std::function<void(const std::string& url)>& announce) {
+  // Signals come to this thread alone, so that a stop is ordinary code.
+  net::io_context signals;
+  net::signal_set wanted(signals, SIGTERM, SIGINT);
+  std::signal(SIGPIPE, SIG_IGN);
+  Node node(config, version, limits_json, backends);
+  auto started = node.start();
+  if (started.has_error()) {
+    node.stop();
+    return started;
+  }
+  log_info("serving", {{"url", node.url()}, {"version", version}});
+  announce(node.url());
+  wanted.async_wait([](const boost::system::error_code&, int) {});
+  signals.run();
+  log_info("stopping: finishing what is under way");
+  node.stop();
+  return success();
+}
+
+}  // namespace sequential::server

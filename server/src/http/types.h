@@ -1,0 +1,53 @@
+#pragma once
+// HTTP as the routes see it: plain values, no Beast.
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "sequential/base/error.h"
+
+namespace sequential::server {
+
+enum class Verb { get, head, put, post, del, options, other };
+
+struct HttpRequest {
+  Verb verb = Verb::get;
+  std::string path;   // percent-decoded segments are in `segments`; this is as received
+  std::string query;  // as received, without '?'
+  std::vector<std::string> segments;
+  // The headers that any route looks at, as received; empty when absent.
+  std::string authorization, chain, prefer, idempotency_key, content_type, origin, host, accept;
+  std::string body;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string content_type = "application/json";
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+  bool close = false;
+};
+
+// The value of a query parameter, percent-decoded, or empty.
+std::string query_value(std::string_view query, std::string_view name);
+// Errors: bad_request on malformed escapes or NUL.
+Result<std::string> percent_decode(std::string_view text);
+// Splits a path into decoded segments; refuses ".", "..", empty middle segments and encoded slashes.
+Result<std::vector<std::string>> split_path(std::string_view path);
+// `Prefer: wait=N, respond-async` (RFC 7240). N in seconds, or -1 when absent or malformed.
+struct Preferences {
+  int wait_s = -1;
+  bool respond_async = false;
+};
+Preferences parse_prefer(std::string_view header);
+
+HttpResponse json_response(int status, std::string body);
+// RFC 9457 problem document.
+HttpResponse problem(const Error& error);
+
+}  // namespace sequential::server

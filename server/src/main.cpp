@@ -1,0 +1,149 @@
+// sequential-runner: the one file that names the backends.
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "app.h"
+#include "sequential/base/log.h"
+#include "sequential/cli/main.h"
+#include "sequential/config/load.h"
+#include "sequential/engine/engine_pool.h"
+#include "sequential/storage/sqlite.h"
+
+extern char** environ;
+
+namespace {
+
+using namespace sequential;
+
+constexpr const char* kVersion = SEQUENTIAL_VERSION;
+
+config::Sources sources_of(const cli::ServeArguments& arguments) {
+  config::Sources sources;
+  sources.file = arguments.config_file;
+  sources.flags = arguments.settings;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    const std::string text = *entry;
+    const auto equals = text.find('=');
+    if (!text.starts_with("SEQUENTIAL_") || equals == std::string::npos) continue;
+    sources.environment.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+  }
+  return sources;
+}
+
+LogLevel level_of(const std::string& name) {
+  if (name == "debug") return LogLevel::debug;
+  if (name == "warn") return LogLevel::warn;
+  if (name == "error") return LogLevel::error;
+  return LogLevel::info;
+}
+
+LogFormat format_of(const std::string& name) {
+  if (name == "text") return LogFormat::text;
+  if (name == "json") return LogFormat::json;
+  return LogFormat::automatic;
+}
+
+Result<std::unique_ptr<storage::Store>> open_store(const config::Config& c, const Clock& clock) {
+  storage::SqliteOptions options;
+  options.path = c.store.path;
+  options.readers = c.store.sqlite.readers;
+  options.queue_max = c.store.sqlite.queue_max;
+  options.batch_max = c.store.sqlite.batch_max;
+  options.wal_checkpoint_pages = c.store.sqlite.wal_checkpoint_pages;
+  options.cache_kib = c.store.sqlite.cache_kib;
+  options.size_bytes_max = c.store.sqlite.size_bytes_max;
+  return storage::open_sqlite(options, clock);
+}
+
+engine::Limits limits_of(const config::Limits& c) {
+  engine::Limits limits;
+  limits.heap_bytes = c.heap_bytes;
+  limits.buffer_bytes = c.buffer_bytes;
+  limits.cpu_ms = c.cpu_ms;
+  limits.wall_ms = c.wall_ms;
+  limits.hard_kill_ms = c.hard_kill_ms;
+  limits.calls_in_flight = c.calls_in_flight;
+  limits.payload_bytes = c.payload_bytes;
+  limits.log_entries_per_slice = c.log_entries_per_slice;
+  limits.log_message_bytes = c.log_message_bytes;
+  limits.frame_bytes = c.frame_bytes;
+  return limits;
+}
+
+Result<std::unique_ptr<engine::Runtime>> open_runtime(boost::asio::io_context& io,
+                                                      const config::Config& c) {
+  engine::PoolOptions options;
+  options.engine_path = c.engine.path;
+  options.processes = c.engine.processes;
+  options.queue_max = c.engine.queue_max;
+  options.warm_runs_max = c.engine.warm_runs_max;
+  options.warm_bytes_max = c.engine.warm_bytes_max;
+  options.runs_per_isolate = c.engine.runs_per_isolate;
+  options.jit = c.engine.jit;
+  options.evict_always = c.engine.evict_always;
+  options.start_timeout_ms = c.engine.start_timeout_ms;
+  options.restarts_per_minute_max = c.engine.restarts_per_minute_max;
+  options.limits = limits_of(c.limits);
+  return engine::open_engine_pool(io, options);
+}
+
+void add_services(services::Registry& registry, const config::Config& c,
+                  std::shared_ptr<services::Keystore> keystore, services::HttpClient& http,
+                  const Clock& clock) {
+  services::KeystoreServiceOptions keys;
+  keys.readable = c.services.keystore.readable;
+  keys.writable = c.services.keystore.writable;
+  services::GapiOptions gapi;
+  gapi.endpoint = c.services.gapi.endpoint;
+  gapi.response_bytes_max = c.services.gapi.response_bytes_max;
+  services::HttpServiceOptions fetch;
+  fetch.response_bytes_max = c.services.http.response_bytes_max;
+  fetch.redirects_max = c.services.http.redirects_max;
+  registry.add(services::make_echo_service());
+  registry.add(services::make_timer_service());
+  registry.add(services::make_keystore_service(keystore, keys));
+  registry.add(services::make_gapi_service(keystore, http, gapi, clock));
+  registry.add(services::make_http_service(http, fetch));
+}
+
+int serve(const cli::ServeArguments& arguments) {
+  if (arguments.print_schema) {
+    std::puts(config::schema_json().c_str());
+    return cli::kExitOk;
+  }
+  auto loaded = config::load(sources_of(arguments));
+  if (loaded.has_error()) {
+    std::fprintf(stderr, "%s\n", loaded.error().message.c_str());
+    return cli::kExitUsage;
+  }
+  if (arguments.print_config) {
+    std::puts(config::print_config(loaded.value()).c_str());
+    return cli::kExitOk;
+  }
+  const config::Config& c = loaded.value().config;
+  start_logging(level_of(c.log.level), format_of(c.log.format));
+  const server::Backends backends{open_store, open_runtime, add_services, true};
+  const auto announce = [](const std::string& url) {
+    std::printf("sequential-runner %s listening on %s\n", kVersion, url.c_str());
+    std::fflush(stdout);
+  };
+  const auto ran = server::run_node(c, kVersion, config::limits_json(c), backends, announce);
+  stop_logging();
+  if (ran.has_error()) {
+    std::fprintf(stderr, "cannot serve: %s\n", ran.error().message.c_str());
+    return ran.error().code == Errc::config_invalid ? cli::kExitUsage : cli::kExitServer;
+  }
+  return cli::kExitOk;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  cli::Main program;
+  program.version = kVersion;
+  program.serve = serve;
+  return cli::run_cli(program, argc, argv);
+}

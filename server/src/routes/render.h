@@ -1,0 +1,25 @@
+#pragma once
+// Records as JSON texts. Payloads are spliced in as they are stored.
+
+#include <string>
+#include <vector>
+
+#include "sequential/storage/records.h"
+#include "sequential/storage/store.h"
+
+namespace sequential::server {
+
+std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
+
+std::string render_run(const storage::TaskRun& run);          // with input, result, error
+std::string render_run_summary(const storage::TaskRun& run);  // without
+std::string render_stack_run(const storage::StackRun& row,
+                             const std::vector<storage::Attempt>& attempts);
+std::string render_log(const storage::LogEntry& entry);
+std::string render_function(const storage::TaskFunction& function, bool with_code);
+std::string render_status(const storage::StoreStatus& status);
+
+// "[a,b,c]" of JSON texts.
+std::string json_array(const std::vector<std::string>& items);
+
+}  // namespace sequential::server

@@ -1,0 +1,187 @@
+// GET /runs, /runs/{id}, /runs/{id}/stack, /runs/{id}/logs; POST /runs/{id}/{cancel|pause|resume}.
+
+#include <utility>
+
+#include "async.h"
+#include "routes/render.h"
+#include "routes/router.h"
+#include "sequential/base/json_text.h"
+
+namespace sequential::server {
+namespace {
+
+constexpr std::int64_t kPageMax = 1'000;
+constexpr std::int64_t kPageDefault = 50;
+constexpr std::int64_t kStackPageDefault = 200;
+
+Answer list(RouteContext& context, const HttpRequest& request) {
+  storage::RunFilter filter;
+  const std::string status = query_value(request.query, "status");
+  if (!status.empty()) {
+    filter.status = storage::run_status_from(status);
+    if (!filter.status) {
+      co_return problem(Error{Errc::invalid_field,
+                              "status must be queued, running, suspended_waiting_child, paused, "
+                              "completed, failed or cancelled",
+                              "status"});
+    }
+  }
+  filter.task_name = query_value(request.query, "task");
+  const auto cursor = query_int(request, "cursor", 0, 1, INT64_MAX);
+  if (cursor.has_error()) co_return problem(cursor.error());
+  const auto limit = query_int(request, "limit", kPageDefault, 1, kPageMax);
+  if (limit.has_error()) co_return problem(limit.error());
+  filter.before = TaskRunId{cursor.value()};
+  filter.limit = static_cast<int>(limit.value());
+  const int asked = filter.limit;
+  auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
+  const auto runs = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
+  if (runs.has_error()) co_return problem(runs.error());
+  std::vector<std::string> items;
+  for (const auto& run : runs.value()) items.push_back(render_run_summary(run));
+  JsonObject body;
+  body.raw("runs", json_array(items));
+  if (static_cast<int>(items.size()) == asked) {
+    body.string("next_cursor", std::to_string(runs.value().back().id.value));
+  } else {
+    body.null("next_cursor");
+  }
+  co_return json_response(200, std::move(body).text());
+}
+
+Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
+  const auto wait = query_int(request, "wait", 0, 0, context.options.wait_seconds_max);
+  if (wait.has_error()) co_return problem(wait.error());
+  const auto prefer = parse_prefer(request.prefer);
+  const auto seconds = std::max<std::int64_t>(
+      wait.value(), std::min(prefer.wait_s, context.options.wait_seconds_max));
+  const MonoTime deadline = context.clock.monotonic() + std::chrono::seconds(seconds);
+  const auto run = co_await wait_for_run(context, id, deadline, nullptr, false);
+  if (run.has_error()) co_return problem(run.error());
+  co_return json_response(200, render_run(run.value()));
+}
+
+Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
+  const auto from = query_int(request, "from", 0, 0, INT64_MAX);
+  if (from.has_error()) co_return problem(from.error());
+  const auto limit = query_int(request, "limit", kStackPageDefault, 1, kPageMax);
+  if (limit.has_error()) co_return problem(limit.error());
+  auto read_run = [&context, id](auto done) { context.store.run(id, std::move(done)); };
+  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read_run));
+  if (run.has_error()) co_return problem(run.error());
+  auto read = [&context, id, &from, &limit](auto done) {
+    context.store.stack(id, from.value(), static_cast<int>(limit.value()), std::move(done));
+  };
+  const auto rows = co_await completes<Result<std::vector<storage::StackRun>>>(std::move(read));
+  if (rows.has_error()) co_return problem(rows.error());
+  std::vector<std::string> items;
+  for (const auto& row : rows.value()) {
+    std::vector<storage::Attempt> attempts;
+    if (row.attempt > 1 || (row.seq == 0 && run.value().crashes > 0)) {
+      auto read_attempts = [&context, &row](auto done) {
+        context.store.attempts(row.id, std::move(done));
+      };
+      auto found =
+          co_await completes<Result<std::vector<storage::Attempt>>>(std::move(read_attempts));
+      if (found.has_value()) attempts = std::move(found).value();
+    }
+    items.push_back(render_stack_run(row, attempts));
+  }
+  JsonObject body;
+  body.raw("stack", json_array(items));
+  if (static_cast<std::int64_t>(items.size()) == limit.value()) {
+    body.number("next_from", rows.value().back().seq + 1);
+  } else {
+    body.null("next_from");
+  }
+  co_return json_response(200, std::move(body).text());
+}
+
+Answer logs(RouteContext& context, const HttpRequest& request, TaskRunId id) {
+  const auto after = query_int(request, "after", 0, 0, INT64_MAX);
+  if (after.has_error()) co_return problem(after.error());
+  const auto limit = query_int(request, "limit", kStackPageDefault, 1, kPageMax);
+  if (limit.has_error()) co_return problem(limit.error());
+  auto read_run = [&context, id](auto done) { context.store.run(id, std::move(done)); };
+  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read_run));
+  if (run.has_error()) co_return problem(run.error());
+  auto read = [&context, id, &after, &limit](auto done) {
+    context.store.logs(id, after.value(), static_cast<int>(limit.value()), std::move(done));
+  };
+  const auto entries = co_await completes<Result<std::vector<storage::LogEntry>>>(std::move(read));
+  if (entries.has_error()) co_return problem(entries.error());
+  std::vector<std::string> items;
+  for (const auto& entry : entries.value()) items.push_back(render_log(entry));
+  JsonObject body;
+  body.raw("logs", json_array(items));
+  body.number("next_after", entries.value().empty() ? after.value() : entries.value().back().n);
+  co_return json_response(200, std::move(body).text());
+}
+
+Answer show_again(RouteContext& context, TaskRunId id) {
+  auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
+  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
+  if (run.has_error()) co_return problem(run.error());
+  co_return json_response(200, render_run(run.value()));
+}
+
+Answer cancel(RouteContext& context, TaskRunId id) {
+  auto write = [&context, id](auto done) {
+    context.store.cancel(id,
+                         R"({"name":"CancelledError","code":"cancelled","message":"the run was cancelled by an operator"})",
+                         std::move(done));
+  };
+  auto wake = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
+  if (wake.has_error()) co_return problem(wake.error());
+  context.processor.forget(id);
+  context.processor.watch().ended(id);
+  if (wake.value()) context.chain.fire(wake.value()->root);
+  co_return co_await show_again(context, id);
+}
+
+Answer pause(RouteContext& context, TaskRunId id) {
+  auto write = [&context, id](auto done) {
+    context.store.pause(id, "operator", {}, std::move(done));
+  };
+  const auto paused = co_await completes<Result<void>>(std::move(write));
+  if (paused.has_error()) co_return problem(paused.error());
+  context.processor.watch().ended(id);
+  co_return co_await show_again(context, id);
+}
+
+Answer resume(RouteContext& context, TaskRunId id) {
+  auto write = [&context, id](auto done) { context.store.resume(id, std::move(done)); };
+  const auto runnable = co_await completes<Result<std::vector<StackRunId>>>(std::move(write));
+  if (runnable.has_error()) co_return problem(runnable.error());
+  for (const auto row : runnable.value()) context.chain.fire(row);
+  co_return co_await show_again(context, id);
+}
+
+}  // namespace
+
+Answer route_runs(RouteContext& context, const HttpRequest& request) {
+  const bool get = request.verb == Verb::get || request.verb == Verb::head;
+  const auto& path = request.segments;
+  if (path.size() == 1) {
+    if (!get) co_return method_not_allowed("GET");
+    co_return co_await list(context, request);
+  }
+  const auto id = parse_id(path[1]);
+  if (id.has_error()) co_return problem(id.error());
+  const TaskRunId run{id.value()};
+  const std::string_view what = path.size() == 3 ? std::string_view(path[2]) : std::string_view();
+  if (path.size() > 3) co_return not_found();
+  if (what == "cancel" || what == "pause" || what == "resume") {
+    if (request.verb != Verb::post) co_return method_not_allowed("POST");
+    if (what == "cancel") co_return co_await cancel(context, run);
+    if (what == "pause") co_return co_await pause(context, run);
+    co_return co_await resume(context, run);
+  }
+  if (!what.empty() && what != "stack" && what != "logs") co_return not_found();
+  if (!get) co_return method_not_allowed("GET");
+  if (what == "stack") co_return co_await stack(context, request, run);
+  if (what == "logs") co_return co_await logs(context, request, run);
+  co_return co_await show(context, request, run);
+}
+
+}  // namespace sequential::server

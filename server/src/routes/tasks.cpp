@@ -1,0 +1,157 @@
+// GET /tasks, GET/PUT /tasks/{name}: published task functions.
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "async.h"
+#include "routes/render.h"
+#include "routes/router.h"
+#include "sequential/base/bytes.h"
+#include "sequential/base/json_text.h"
+
+namespace sequential::server {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kDescriptionMax = 8'192;
+
+Error field_error(std::string field, std::string why) {
+  return Error{Errc::invalid_field, field + " " + why, field};
+}
+
+bool is_javascript(std::string_view content_type) {
+  return content_type.find("javascript") != std::string_view::npos;
+}
+
+Result<void> read_member(storage::Publication& publication, std::string_view body,
+                         const std::string& name, const Json& value) {
+  if (name == "code" || name == "description") {
+    if (!value.is_string()) return field_error(name, "must be a text");
+    (name == "code" ? publication.code : publication.description) = value.get<std::string>();
+  } else if (name == "input_schema" || name == "options") {
+    if (!value.is_object() && !value.is_null()) return field_error(name, "must be an object");
+    auto& target = name == "options" ? publication.options : publication.input_schema;
+    if (value.is_object()) target = json_member(body, name);
+  } else if (name != "name") {
+    return field_error(name, "is not a member of this request; there are code, description, "
+                             "input_schema and options");
+  }
+  return success();
+}
+
+Result<storage::Publication> read_body(const HttpRequest& request) {
+  storage::Publication publication;
+  publication.name = request.segments[1];
+  if (is_javascript(request.content_type)) {
+    if (!is_valid_utf8(request.body)) return Error{Errc::bad_request, "the code is not UTF-8"};
+    publication.code = request.body;
+  } else {
+    SEQUENTIAL_TRY(check_json(request.body, DuplicateKeys::refuse));
+    const Json body = Json::parse(request.body, nullptr, false);
+    if (!body.is_object()) return Error{Errc::invalid_field, "the body must be a JSON object"};
+    for (const auto& [name, value] : body.items()) {
+      SEQUENTIAL_TRY(read_member(publication, request.body, name, value));
+    }
+  }
+  if (publication.code.empty()) return field_error("code", "is missing: the task's JavaScript");
+  if (publication.description.size() > kDescriptionMax) {
+    return field_error("description", "is longer than 8192 bytes");
+  }
+  publication.code_sha256 = to_hex(sha256(publication.code));
+  return publication;
+}
+
+Error code_error(const engine::CodeProblem& found, const std::string& name) {
+  std::string where = name + ".js";
+  if (found.line > 0) where += ":" + std::to_string(found.line);
+  if (found.line > 0 && found.column > 0) where += ":" + std::to_string(found.column);
+  Error error{Errc::code_invalid, where + ": " + found.message, "code"};
+  if (found.line > 0) {
+    JsonObject detail;
+    detail.number("line", found.line);
+    if (found.column > 0) detail.number("column", found.column);
+    error.detail = std::move(detail).text();
+  }
+  return error;
+}
+
+Answer publish(RouteContext& context, const HttpRequest& request) {
+  const auto named = check_name(request.segments[1], "name");
+  if (named.has_error()) co_return problem(named.error());
+  if (request.segments[1] == "execute") {
+    co_return problem(field_error("name", "may not be execute, which is a path of this API"));
+  }
+  auto read = read_body(request);
+  if (read.has_error()) co_return problem(read.error());
+  auto& publication = read.value();
+
+  auto code = std::make_shared<engine::TaskCode>();
+  code->name = publication.name;
+  code->code = publication.code;
+  auto check = [&context, &code](auto done) { context.runtime.check_code(code, std::move(done)); };
+  using Checked = Result<std::optional<engine::CodeProblem>>;
+  const auto checked = co_await completes<Checked>(std::move(check));
+  if (checked.has_error()) co_return problem(checked.error());
+  if (checked.value()) co_return problem(code_error(*checked.value(), publication.name));
+
+  const std::string name = publication.name;
+  const std::string sha = publication.code_sha256;
+  auto store = [&context, &publication](auto done) {
+    context.store.publish(std::move(publication), std::move(done));
+  };
+  const auto stored = co_await completes<Result<storage::Published>>(std::move(store));
+  if (stored.has_error()) co_return problem(stored.error());
+  context.processor.published(name);
+  JsonObject body;
+  body.string("name", name)
+      .number("version", stored.value().version)
+      .boolean("created", stored.value().created)
+      .string("code_sha256", sha);
+  co_return json_response(stored.value().created ? 201 : 200, std::move(body).text());
+}
+
+Answer list(RouteContext& context) {
+  auto read = [&context](auto done) { context.store.task_functions({}, std::move(done)); };
+  const auto found = co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read));
+  if (found.has_error()) co_return problem(found.error());
+  std::vector<std::string> items;
+  for (const auto& function : found.value()) items.push_back(render_function(function, false));
+  co_return json_response(200, std::move(JsonObject().raw("tasks", json_array(items))).text());
+}
+
+Answer show(RouteContext& context, const HttpRequest& request) {
+  const std::string name = request.segments[1];
+  const auto version = query_int(request, "version", 0, 1, 1'000'000'000);
+  if (version.has_error()) co_return problem(version.error());
+  auto read = [&context, &name, &version](auto done) {
+    context.store.task_function(name, static_cast<int>(version.value()), std::move(done));
+  };
+  const auto found = co_await completes<Result<storage::TaskFunction>>(std::move(read));
+  if (found.has_error()) co_return problem(found.error());
+  auto read_all = [&context, &name](auto done) { context.store.task_functions(name, std::move(done)); };
+  const auto all = co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read_all));
+  if (all.has_error()) co_return problem(all.error());
+  std::vector<std::string> versions;
+  for (const auto& function : all.value()) versions.push_back(std::to_string(function.version));
+  std::string body = render_function(found.value(), true);
+  body.back() = ',';
+  body += "\"versions\":" + json_array(versions) + "}";
+  co_return json_response(200, std::move(body));
+}
+
+}  // namespace
+
+Answer route_tasks(RouteContext& context, const HttpRequest& request) {
+  const bool get = request.verb == Verb::get || request.verb == Verb::head;
+  if (request.segments.size() == 1) {
+    if (!get) co_return method_not_allowed("GET");
+    co_return co_await list(context);
+  }
+  if (request.segments.size() != 2) co_return not_found();
+  if (request.verb == Verb::put) co_return co_await publish(context, request);
+  if (get) co_return co_await show(context, request);
+  co_return method_not_allowed("GET, PUT");
+}
+
+}  // namespace sequential::server

@@ -1,0 +1,54 @@
+#pragma once
+// Held: the stack runs this node has claimed, from claim to committed outcome. The chain's request
+// finds its claim here; the lease renewal, the sweep and the drain go through it.
+//
+// Threads: any; every method locks.
+
+#include <chrono>
+#include <mutex>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "sequential/base/clock.h"
+#include "sequential/storage/store.h"
+
+namespace sequential::server {
+
+class Held {
+ public:
+  // The claim was made; nobody works on it yet. A lower epoch than the one held is ignored.
+  void add(storage::Work work, MonoTime now);
+
+  struct Taken {
+    storage::Work work;
+    std::chrono::microseconds waited;  // since the commit that made it runnable
+  };
+  enum class Answer { taken, busy, unknown };
+  // Hands an untouched claim to the caller; busy if somebody works on it already.
+  Answer take(StackRunId id, MonoTime now, std::optional<Taken>& taken);
+
+  // Marks a claim made by the caller as being worked on.
+  void add_taken(const storage::Work& work, MonoTime now);
+
+  // The claim is over (recorded, fenced or given back). Ignored if a newer claim is held.
+  void remove(const storage::Grant& grant);
+
+  bool is_held(StackRunId id) const;
+  // Claims that nobody has taken for at least `age`: their hint was lost.
+  std::vector<StackRunId> forgotten(MonoTime now, Millis age) const;
+  std::vector<storage::Grant> grants() const;            // all
+  std::vector<storage::Grant> take_all_untouched();      // for the drain
+  std::size_t size() const;
+
+ private:
+  struct Entry {
+    storage::Work work;  // without payloads once taken
+    MonoTime since;
+    bool taken = false;
+  };
+  mutable std::mutex mutex_;
+  std::unordered_map<StackRunId, Entry> entries_;  // guarded by mutex_
+};
+
+}  // namespace sequential::server

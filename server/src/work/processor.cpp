@@ -1,0 +1,221 @@
+#include "work/processor.h"
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <exception>
+#include <utility>
+
+#include "async.h"
+#include "sequential/base/log.h"
+
+namespace sequential::server {
+namespace {
+
+constexpr int kDueBatch = 512;          // stack runs that one sweep pass asks for
+constexpr Millis kDrainPoll{10};
+
+void log_escaped(const std::exception_ptr& escaped) {
+  if (!escaped) return;
+  try {
+    std::rethrow_exception(escaped);
+  } catch (const std::exception& error) {
+    log_error("work ended by an exception", {{"what", error.what()}});
+  }
+}
+
+}  // namespace
+
+Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime& runtime,
+                     const services::Registry& registry, const Clock& clock,
+                     ProcessorOptions options, std::function<void(StackRunId)> fire)
+    : io_(io),
+      store_(store),
+      runtime_(runtime),
+      registry_(registry),
+      clock_(clock),
+      options_(std::move(options)),
+      fire_(std::move(fire)),
+      sessions_(options_.sessions_max),
+      timers_(io, clock, options_.timers_max, [this](StackRunId id) {
+        const std::lock_guard lock(mutex_);
+        if (by_timer_.size() < options_.timers_max) by_timer_.insert(id);
+        fire_(id);
+      }) {}
+
+std::optional<Processor::Slot> Processor::take_slot() {
+  int taken = in_flight_.load();
+  while (taken < options_.in_flight_max) {
+    if (in_flight_.compare_exchange_weak(taken, taken + 1)) {
+      return std::make_optional<Slot>(*this);
+    }
+  }
+  return std::nullopt;
+}
+
+void Processor::free_slot() {
+  in_flight_.fetch_sub(1);
+  std::pair<StackRunId, storage::Via> next;
+  {
+    const std::lock_guard lock(mutex_);
+    if (waiting_.empty()) {
+      if (missed_.exchange(false)) fire_(StackRunId{});
+      return;
+    }
+    next = waiting_.front();
+    waiting_.pop_front();
+  }
+  accept(next.first, next.second);
+}
+
+bool Processor::accept(StackRunId id, storage::Via via) {
+  auto slot = take_slot();
+  if (slot) {
+    net::co_spawn(io_, run_detached(id, via, std::move(*slot)), log_escaped);
+    return true;
+  }
+  if (id && held_.is_held(id)) {
+    const std::lock_guard lock(mutex_);
+    waiting_.emplace_back(id, via);
+    return true;
+  }
+  missed_ = true;
+  return false;
+}
+
+net::awaitable<void> Processor::run_detached(StackRunId id, storage::Via via, Slot slot) {
+  co_await process_in_slot(id, via);
+  (void)slot;
+}
+
+net::awaitable<Report> Processor::process(StackRunId id, storage::Via via) {
+  auto slot = take_slot();
+  if (!slot) {
+    missed_ = true;
+    co_return Report{id, {}, "no_free_slot", {}};
+  }
+  co_return co_await process_in_slot(id, via);
+}
+
+net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via via) {
+  const Gate::Pass pass = gate_.enter();
+  if (!pass) co_return Report{id, {}, "draining", {}};
+  if (id) {
+    const std::lock_guard lock(mutex_);
+    if (by_timer_.erase(id) > 0) via = storage::Via::timer;
+  }
+  std::optional<Held::Taken> taken;
+  if (id) {
+    const auto answer = held_.take(id, clock_.monotonic(), taken);
+    if (answer == Held::Answer::busy) co_return Report{id, {}, "busy", {}};
+  }
+  if (!taken) {
+    auto start = [this, id](auto done) {
+      if (id) {
+        store_.claim(id, options_.lease, std::move(done));
+      } else {
+        store_.claim_next(options_.lease, std::move(done));
+      }
+    };
+    auto claimed = co_await completes<Result<std::optional<storage::Work>>>(std::move(start));
+    if (claimed.has_error()) {
+      co_return Report{id, {}, std::string(error_code_name(claimed.error().code)), {}};
+    }
+    if (!claimed.value()) co_return Report{id, {}, "not_runnable", {}};
+    if (!id) missed_ = true;  // there may be more behind the oldest
+    taken = Held::Taken{std::move(*claimed.value()), Micros{0}};
+    held_.add_taken(taken->work, clock_.monotonic());
+  }
+  const storage::Grant grant = taken->work.grant;
+  Report report = co_await run_work(std::move(*taken), via);
+  held_.remove(grant);
+  co_return report;
+}
+
+net::awaitable<Report> Processor::run_work(Held::Taken taken, storage::Via via) {
+  if (taken.work.seq == 0) co_return co_await run_slice(std::move(taken.work));
+  co_return co_await run_call(std::move(taken), via);
+}
+
+void Processor::adopt(storage::Work work) {
+  const StackRunId id = work.grant.id;
+  held_.add(std::move(work), clock_.monotonic());
+  fire_(id);
+}
+
+void Processor::remember(TaskRunId run, Session session) {
+  if (const auto evicted = sessions_.put(run, std::move(session))) runtime_.forget(*evicted);
+}
+
+void Processor::forget(TaskRunId run) { drop_run(run); }
+
+void Processor::drop_run(TaskRunId run) {
+  sessions_.drop(run);
+  runtime_.forget(run);
+}
+
+void Processor::fire(StackRunId id, Report& report) {
+  report.fired.push_back(id);
+  fire_(id);
+}
+
+void Processor::woken(storage::Wake wake, Report& report) {
+  if (wake.work) held_.add(std::move(*wake.work), clock_.monotonic());
+  fire(wake.root, report);
+}
+
+net::awaitable<int> Processor::sweep(Millis forgotten_age) {
+  int started = 0;
+  for (const auto id : held_.forgotten(clock_.monotonic(), forgotten_age)) {
+    if (accept(id, storage::Via::sweep)) ++started;
+  }
+  auto start = [this](auto done) { store_.due(kDueBatch, std::move(done)); };
+  auto due = co_await completes<Result<storage::DueWork>>(std::move(start));
+  if (due.has_error()) {
+    log_warn("the sweep could not read the store", {{"reason", due.error().message}});
+    co_return started;
+  }
+  for (const auto id : due.value().ids) {
+    if (held_.is_held(id)) continue;
+    if (!accept(id, storage::Via::sweep)) break;
+    ++started;
+  }
+  if (due.value().next_due) {
+    timers_.arm(StackRunId{}, *due.value().next_due - due.value().now);
+  }
+  co_return started;
+}
+
+net::awaitable<void> Processor::renew_leases() {
+  auto grants = held_.grants();
+  if (grants.empty()) co_return;
+  auto start = [this, &grants](auto done) {
+    store_.extend(std::move(grants), options_.lease, std::move(done));
+  };
+  auto lost = co_await completes<Result<std::vector<storage::Grant>>>(std::move(start));
+  if (lost.has_error()) {
+    log_warn("leases could not be renewed", {{"reason", lost.error().message}});
+    co_return;
+  }
+  for (const auto& grant : lost.value()) held_.remove(grant);
+}
+
+net::awaitable<void> Processor::drain(MonoTime deadline) {
+  gate_.close();
+  timers_.stop();
+  net::steady_timer pause(io_);
+  while (gate_.inside() > 0 && clock_.monotonic() < deadline) {
+    pause.expires_after(kDrainPoll);
+    co_await pause.async_wait(net::use_awaitable);
+  }
+  for (const auto& grant : held_.take_all_untouched()) {
+    auto start = [this, grant](auto done) { store_.release(grant, std::move(done)); };
+    const auto released = co_await completes<Result<void>>(std::move(start));
+    if (released.has_error() && released.error().code != Errc::fenced) {
+      log_warn("a claim could not be given back", {{"reason", released.error().message}});
+    }
+    held_.remove(grant);
+  }
+  watch_.wake_all();
+}
+
+}  // namespace sequential::server

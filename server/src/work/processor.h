@@ -1,0 +1,171 @@
+#pragma once
+// Processor: does the work of a stack run (a slice of task code, or one host call), commits it, and
+// fires what comes next. The one place where claims turn into committed outcomes.
+//
+// Threads:  any; coroutines run on the io_context.
+// Blocking: never.
+// Lifetime: the collaborators outlive it; `drain` before destruction.
+// Bounds:   at most `in_flight_max` stack runs at once. A hint above it is dropped, because the row
+//           is in the database: a claim already held waits here, the rest is asked for as slots
+//           become free.
+
+#include <atomic>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include "sequential/base/clock.h"
+#include "sequential/base/error.h"
+#include "sequential/base/gate.h"
+#include "sequential/engine/runtime.h"
+#include "sequential/services/service.h"
+#include "sequential/storage/store.h"
+#include "work/decide.h"
+#include "work/held.h"
+#include "work/run_watch.h"
+#include "work/sessions.h"
+#include "work/wake_timers.h"
+
+namespace sequential::server {
+
+namespace net = boost::asio;
+
+struct ProcessorOptions {
+  storage::Lease lease;
+  int in_flight_max = 1024;
+  bool handoff = true;  // the chain goes to this node itself
+  int crashes_max = 3;
+  std::int64_t payload_bytes_max = 8ll << 20;
+  std::int64_t journal_page_bytes = 1ll << 20;
+  std::size_t sessions_max = 20'000;
+  std::size_t timers_max = 100'000;
+  bool store_is_exclusive = true;  // what this process read once stays true until it writes
+};
+
+// What one request to /stack/process did.
+struct Report {
+  StackRunId id;
+  TaskRunId run;
+  std::string status;  // completed, failed, retrying, suspended…, busy, not_runnable, fenced, …
+  std::vector<StackRunId> fired;
+};
+
+class Processor {
+ public:
+  // `fire` sends a hint for a stack run (0: for the oldest runnable one).
+  Processor(net::io_context& io, storage::Store& store, engine::Runtime& runtime,
+            const services::Registry& registry, const Clock& clock, ProcessorOptions options,
+            std::function<void(StackRunId)> fire);
+
+  // Processes that stack run (0: the oldest runnable one) and reports when it is done.
+  net::awaitable<Report> process(StackRunId id, storage::Via via);
+  // The same without waiting; false if there was no free slot and the hint was dropped.
+  bool accept(StackRunId id, storage::Via via);
+
+  // A claim made elsewhere in this node (submit with handoff): keeps it and fires its hint.
+  void adopt(storage::Work work);
+
+  // Remembers a run just submitted here, so that its first slice needs no read.
+  void remember(TaskRunId run, Session session);
+
+  // One pass of the repair: fires forgotten claims and whatever the database has due. Answers the
+  // number of stack runs started. `forgotten_age`: how long a claim may wait for its hint.
+  net::awaitable<int> sweep(Millis forgotten_age);
+  net::awaitable<void> renew_leases();
+  void arm_timer(StackRunId id, Millis in) { timers_.arm(id, in); }
+
+  // The code of a task by name; version 0 = newest. Errors: task_not_found.
+  net::awaitable<Result<std::shared_ptr<const engine::TaskCode>>> newest_code(std::string name,
+                                                                               int version);
+  void published(const std::string& name);
+
+  // An operator ended or paused the run: nothing of it stays warm here.
+  void forget(TaskRunId run);
+
+  RunWatch& watch() { return watch_; }
+  int in_flight() const { return in_flight_.load(); }
+  std::size_t held() const { return held_.size(); }
+  std::size_t timers_armed() const { return timers_.armed(); }
+
+  // Stops starting work; waits until the work under way is done or the deadline passes; gives the
+  // rest back.
+  net::awaitable<void> drain(MonoTime deadline);
+
+ private:
+  struct Slot {  // one of in_flight_max, freed on destruction
+    explicit Slot(Processor& owner) : owner_(&owner) {}
+    Slot(Slot&& other) noexcept : owner_(std::exchange(other.owner_, nullptr)) {}
+    Slot(const Slot&) = delete;
+    Slot& operator=(const Slot&) = delete;
+    Slot& operator=(Slot&&) = delete;
+    ~Slot() {
+      if (owner_ != nullptr) owner_->free_slot();
+    }
+    Processor* owner_;
+  };
+  std::optional<Slot> take_slot();
+  void free_slot();
+
+  net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via);
+  net::awaitable<void> run_detached(StackRunId id, storage::Via via, Slot slot);
+  net::awaitable<Report> run_work(Held::Taken taken, storage::Via via);
+  net::awaitable<Report> run_call(Held::Taken taken, storage::Via via);
+  net::awaitable<Report> record_call(const storage::Work& work, CallDecision decision,
+                                     storage::Via via, Micros waited);
+  net::awaitable<Report> run_slice(storage::Work work);
+  net::awaitable<services::CallReply> call_service(const storage::Work& work,
+                                                   const services::CallPolicy& policy);
+  Result<services::CallPolicy> policy_of(const storage::Work& work) const;
+
+  net::awaitable<Result<engine::SliceRequest>> prepare_slice(const storage::Work& work,
+                                                             SliceFacts& facts);
+  net::awaitable<Result<engine::SliceRequest>> load_slice(const storage::Work& work,
+                                                          SliceFacts& facts);
+  net::awaitable<Result<std::shared_ptr<const engine::TaskCode>>> code_of(TaskFunctionId id);
+  std::shared_ptr<const engine::TaskCode> keep_code(storage::TaskFunction function);
+  void prepare_calls(storage::SliceCommit& commit) const;
+  net::awaitable<Report> commit_slice(storage::Work work, storage::SliceCommit commit);
+  net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost);
+  net::awaitable<void> give_back(storage::Grant grant, Millis again_in);
+  void slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
+                       Report& report);
+  void woken(storage::Wake wake, Report& report);
+  void drop_run(TaskRunId run);
+  bool handoff() const { return options_.handoff && !gate_.is_closed(); }
+  void fire(StackRunId id, Report& report);
+
+  net::io_context& io_;
+  storage::Store& store_;
+  engine::Runtime& runtime_;
+  const services::Registry& registry_;
+  const Clock& clock_;
+  const ProcessorOptions options_;
+  const std::function<void(StackRunId)> fire_;
+
+  Held held_;
+  Sessions sessions_;
+  RunWatch watch_;
+  WakeTimers timers_;
+  Gate gate_;
+  std::atomic<int> in_flight_{0};
+  std::atomic<bool> missed_{false};  // a hint was dropped: ask for the oldest when a slot is free
+
+  std::atomic<std::int64_t> publications_{0};
+  std::mutex mutex_;
+  std::deque<std::pair<StackRunId, storage::Via>> waiting_;  // held claims without a slot; guarded
+  std::unordered_map<TaskFunctionId, std::shared_ptr<const engine::TaskCode>> code_;  // guarded
+  std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;  // guarded
+  std::unordered_set<StackRunId> by_timer_;  // fired by a timer, not yet begun; guarded
+};
+
+}  // namespace sequential::server

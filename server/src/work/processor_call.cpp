@@ -1,0 +1,156 @@
+// Processor: one host call, from claim to recorded outcome.
+
+#include <boost/asio/steady_timer.hpp>
+#include <utility>
+
+#include "async.h"
+#include "sequential/base/bytes.h"
+#include "sequential/base/fault.h"
+#include "sequential/base/log.h"
+#include "work/journal_source.h"
+#include "work/processor.h"
+#include "work/until_stored.h"
+
+namespace sequential::server {
+namespace {
+
+// A service promises to answer by the call's deadline; this much later we stop believing it.
+constexpr Millis kServiceGrace{2'000};
+
+double random01() {
+  return static_cast<double>(random_u64() >> 11) * 0x1.0p-53;
+}
+
+services::CallReply refused(Error error) {
+  services::CallError refusal;
+  refusal.errc = error.code;
+  refusal.message = std::move(error.message);
+  return services::CallReply::fail(std::move(refusal));
+}
+
+// Answers once, whichever comes first: the service or the watchdog.
+struct OneAnswer {
+  std::function<void(services::CallReply)> done;
+  std::atomic<bool> answered{false};
+
+  bool give(services::CallReply reply) {
+    if (answered.exchange(true)) return false;
+    done(std::move(reply));
+    return true;
+  }
+};
+
+services::CallReply overdue() {
+  services::CallError error;
+  error.errc = Errc::timeout;
+  error.name = "TimeoutError";
+  error.message = "the service did not answer within the call's timeout";
+  error.retryable = true;
+  return services::CallReply::fail(std::move(error));
+}
+
+void guard(net::io_context& io, const std::shared_ptr<OneAnswer>& answer, MonoTime deadline) {
+  auto timer = std::make_shared<net::steady_timer>(io, deadline);
+  timer->async_wait([timer, weak = std::weak_ptr(answer)](const boost::system::error_code&) {
+    if (const auto waiting = weak.lock()) waiting->give(overdue());
+  });
+}
+
+}  // namespace
+
+Result<services::CallPolicy> Processor::policy_of(const storage::Work& work) const {
+  const services::Service* service = registry_.find(work.service_name);
+  const services::CallPolicy base =
+      service == nullptr ? services::CallPolicy{} : service->policy(work.method_name);
+  if (work.options.empty()) return base;
+  return services::merge_policy(base, work.options);
+}
+
+net::awaitable<services::CallReply> Processor::call_service(const storage::Work& work,
+                                                            const services::CallPolicy& policy) {
+  services::CallRequest request;
+  request.service = work.service_name;
+  request.method = work.method_name;
+  request.args = work.args;
+  request.options = work.options;
+  request.run = work.grant.run;
+  request.seq = work.seq;
+  request.attempt = work.attempt;
+  request.idempotency_key =
+      std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
+  request.deadline = clock_.monotonic() + policy.timeout;
+  auto start = [this, &request](auto done) {
+    auto answer = std::make_shared<OneAnswer>();
+    answer->done = std::move(done);
+    const MonoTime deadline = request.deadline + kServiceGrace;
+    registry_.call(std::move(request),
+                   [answer](services::CallReply reply) { answer->give(std::move(reply)); });
+    if (!answer->answered.load()) guard(io_, answer, deadline);
+  };
+  co_return co_await completes<services::CallReply>(std::move(start));
+}
+
+net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) {
+  const storage::Work work = std::move(taken.work);
+  CallDecision decision;
+  if (work.outcome_unknown) {
+    decision = decide_unknown(work);
+  } else {
+    FAULT_POINT("call.after_started");
+    auto policy = policy_of(work);
+    services::CallReply reply;
+    if (policy.has_error()) {
+      reply = refused(std::move(policy).error());
+    } else {
+      reply = co_await call_service(work, policy.value());
+    }
+    FAULT_POINT("call.after_send");
+    const services::CallPolicy known = policy.has_error() ? services::CallPolicy{} : policy.value();
+    decision = decide_call(reply, work, known, options_.payload_bytes_max, random01());
+  }
+  co_return co_await record_call(work, std::move(decision), via, taken.waited);
+}
+
+net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDecision decision,
+                                              storage::Via via, Micros waited) {
+  storage::OutcomeRecord record;
+  record.call = work.grant;
+  record.end = decision.end;
+  record.payload = std::move(decision.payload);
+  record.retry_after = decision.retry_after;
+  record.via = via;
+  record.hop_us = waited.count();
+  if (handoff()) record.handoff = options_.lease;
+  auto write = [this, &record](auto done) { store_.record_outcome(record, std::move(done)); };
+  const MonoTime give_up = clock_.monotonic() + options_.lease.length;
+  auto recorded =
+      co_await until_stored<storage::OutcomeRecorded>(io_, clock_, give_up, std::move(write));
+
+  Report report{work.grant.id, work.grant.run, {}, {}};
+  if (recorded.has_error()) {
+    // Fenced: another claim has this call now, and its outcome will count instead of ours.
+    report.status = error_code_name(recorded.error().code);
+    if (recorded.error().code != Errc::fenced) {
+      log_warn("an outcome could not be recorded",
+               {{"stack_run", work.grant.id.value}, {"reason", recorded.error().message}});
+    }
+    co_return report;
+  }
+  held_.remove(work.grant);
+  auto& done = recorded.value();
+  if (decision.end == storage::CallEnd::retry) {
+    report.status = "retrying";
+    if (done.available_at) timers_.arm(work.grant.id, decision.retry_after);
+    co_return report;
+  }
+  report.status = decision.end == storage::CallEnd::completed ? "completed" : "failed";
+  if (done.delivered_as > 0) {
+    sessions_.add_outcome(work.grant.run,
+                          {work.seq, done.delivered_as, decision.end == storage::CallEnd::failed,
+                           std::move(record.payload), done.at});
+  }
+  if (done.wake) woken(std::move(*done.wake), report);
+  co_return report;
+}
+
+}  // namespace sequential::server

@@ -21,7 +21,7 @@ const seconds = executionInfo.durationMs === undefined ? undefined : executionIn
 console.log();
 table(
   ["Domain", "Users", "Messages", "Errors"],
-  domainResults.map((domain) => [domain.domain, domain.userCount, domain.totalMessages, domain.errors.length]),
+  domainResults.map((domain) => [domain.domain, domain.userCount, domain.totalMessages, domain.totalErrors]),
 );
 console.log("\nNewest of some mailboxes:");
 table(

@@ -1,0 +1,320 @@
+// Types for authors of task code: everything a task can see besides the language itself (ES2022).
+//
+// In a JavaScript task, put `/// <reference path="../sequential.d.ts" />` on the first line, or list this file in a
+// jsconfig.json with `"lib": ["ES2022"]` and `"types": []`: the DOM's and Node's types would promise what is not there.
+//
+// A task is a CommonJS module, `module.exports = async function (input) {…}`, or an ES module with a default export. There
+// is no require or import, no eval, no WebAssembly, no file, socket or thread. What a task returns, and what it passes to a
+// call, must be JSON. (Globals are declared with `var`, because only those are members of `globalThis` for TypeScript.)
+
+// ---- Host calls -----------------------------------------------------------------------------------------------------
+
+/** How a call is to be made, besides what it says. Whatever is left out follows the service's own policy. */
+interface CallOptions {
+  /**
+   * What happens when a crash leaves it unknown whether the call took effect.
+   * `"at_least_once"` (default): it is made again, under the same idempotency key.
+   * `"at_most_once"`: it is never made again; the call rejects with OutcomeUnknownError.
+   */
+  delivery?: "at_least_once" | "at_most_once";
+  /** Gives up an attempt after so many milliseconds, 1 to 86400000. */
+  timeoutMs?: number;
+  /** Further attempts, made only after failures that may pass; `false` for a single attempt. */
+  retry?: RetryOptions | false;
+  /** Says that making the call twice does no harm, so that the service may repeat it by itself. */
+  idempotent?: boolean;
+}
+
+interface RetryOptions {
+  /** How many attempts there are in all, 1 to 1000; at most 1 with `delivery: "at_most_once"`. */
+  attempts?: number;
+  /** The pause before the second attempt, in milliseconds. */
+  backoffMs?: number;
+  /** Each further pause is so many times longer, 1 to 100. */
+  factor?: number;
+  /** No pause is longer than this, in milliseconds. */
+  maxBackoffMs?: number;
+}
+
+/**
+ * Calls a host method and suspends the task until its outcome is recorded: the only way a task reaches the world. Calls
+ * that are not awaited one by one run at the same time (`Promise.all` and its kin work as usual).
+ *
+ * @param service For example "gapi", "keystore", "echo".
+ * @param method "users.messages.list" or ["users", "messages", "list"].
+ * @param args The arguments: an array, or the only argument if it is not an array.
+ * @returns What the method answered. Rejects with HostCallError or one of its kin.
+ */
+declare function __callHostTool__<T = any>(
+  service: string,
+  method: string | readonly string[],
+  args?: unknown,
+  options?: CallOptions,
+): Promise<T>;
+
+/** A method of a service, and at the same time the start of a longer method name. */
+interface ServiceMethod {
+  (...args: any[]): Promise<any>;
+  readonly [name: string]: ServiceMethod;
+}
+
+/**
+ * `services.gapi.gmail.users.messages.list(params)` is `__callHostTool__("gapi", "gmail.users.messages.list", [params])`. A
+ * call that needs options is made with `__callHostTool__`.
+ */
+declare var services: { readonly [service: string]: { readonly [method: string]: ServiceMethod } };
+
+/** A host call failed. An ordinary exception: `try`, `catch` and `finally` work as with any other. */
+declare class HostCallError extends Error {
+  /** The callee's own code (Google's are numbers), else ours, such as "service_unavailable" or "invalid_arguments". */
+  readonly code: string | number;
+  /** The callee's HTTP status, if it answered with one. */
+  readonly status?: number;
+  readonly service: string;
+  readonly method: string;
+  /** The callee's own list of errors, if it gave one. */
+  readonly errors?: readonly any[];
+}
+
+/** The call's last attempt took longer than its timeout. `code` is "timeout". */
+declare class TimeoutError extends HostCallError {}
+
+/** An at-most-once call was under way in a crash; it may or may not have taken effect. `code` is "outcome_unknown". */
+declare class OutcomeUnknownError extends HostCallError {}
+
+/** The call was cancelled. `code` is "cancelled". */
+declare class CancelledError extends HostCallError {}
+
+// ---- The run --------------------------------------------------------------------------------------------------------
+
+/** The run this code belongs to. */
+declare var task: {
+  readonly id: number;
+  /** The name the code was published under. */
+  readonly name: string;
+  /** The published version; a run keeps to its own, whatever is published later. */
+  readonly version: number;
+  /** When the run was started, in milliseconds since 1970. */
+  readonly started: number;
+};
+
+/**
+ * Suspends the task for at least so many milliseconds, or until a time, at most ten years. Durable: it survives restarts of
+ * the server.
+ */
+declare function sleep(duration: number | Date): Promise<void>;
+
+/** What is written here is stored as the run's log, once, however often the code is replayed. */
+declare var console: {
+  debug(...values: unknown[]): void;
+  /** Level "info", as `info`. */
+  log(...values: unknown[]): void;
+  info(...values: unknown[]): void;
+  warn(...values: unknown[]): void;
+  error(...values: unknown[]): void;
+  dir(value: unknown): void;
+  table(...values: unknown[]): void;
+  trace(...values: unknown[]): void;
+  assert(condition: unknown, ...values: unknown[]): void;
+  group(...values: unknown[]): void;
+  groupCollapsed(...values: unknown[]): void;
+  groupEnd(): void;
+  count(label?: string): void;
+  countReset(label?: string): void;
+  /** Measures the time between outcomes, which is the only time a task sees. */
+  time(label?: string): void;
+  timeLog(label?: string, ...values: unknown[]): void;
+  timeEnd(label?: string): void;
+};
+
+// ---- Timers: durable, like sleep ------------------------------------------------------------------------------------
+
+declare function setTimeout<A extends unknown[]>(callback: (...args: A) => void, ms?: number, ...args: A): number;
+declare function clearTimeout(id: number | undefined): void;
+declare function setInterval<A extends unknown[]>(callback: (...args: A) => void, ms?: number, ...args: A): number;
+declare function clearInterval(id: number | undefined): void;
+declare function queueMicrotask(callback: () => void): void;
+
+// ---- Web APIs -------------------------------------------------------------------------------------------------------
+// `Date`, `Math.random`, `crypto` and `performance` are deterministic: time stands still between two awaits and is the time
+// of the last outcome; random numbers are seeded per run and are not fit for secrets.
+
+/**
+ * Makes an HTTP request as a host call: the task is suspended until the whole response is there. Rejects with a TypeError
+ * whose `cause` is the HostCallError when there was no response.
+ */
+declare function fetch(url: string | URL, init?: RequestInit): Promise<Response>;
+
+type HeadersInit = Headers | Record<string, string> | Iterable<readonly [string, string]>;
+type BodyInit = string | URLSearchParams | ArrayBuffer | ArrayBufferView;
+
+interface RequestInit {
+  method?: string;
+  headers?: HeadersInit;
+  body?: BodyInit | null;
+  redirect?: "follow" | "error" | "manual";
+  /** Stops waiting for the response; the request itself goes on. */
+  signal?: AbortSignal;
+}
+
+declare class Response {
+  constructor(body?: BodyInit | null, init?: { status?: number; statusText?: string; headers?: HeadersInit });
+  static json(data: unknown, init?: { status?: number; statusText?: string; headers?: HeadersInit }): Response;
+  static error(): Response;
+  /** True for a status of 200 to 299. */
+  readonly ok: boolean;
+  readonly status: number;
+  readonly statusText: string;
+  /** The address that answered, after redirects. */
+  readonly url: string;
+  readonly redirected: boolean;
+  readonly type: string;
+  readonly headers: Headers;
+  readonly bodyUsed: boolean;
+  text(): Promise<string>;
+  json(): Promise<any>;
+  bytes(): Promise<Uint8Array>;
+  arrayBuffer(): Promise<ArrayBuffer>;
+  clone(): Response;
+}
+
+declare class Headers {
+  constructor(init?: HeadersInit);
+  append(name: string, value: string): void;
+  delete(name: string): void;
+  get(name: string): string | null;
+  getSetCookie(): string[];
+  has(name: string): boolean;
+  set(name: string, value: string): void;
+  forEach(callback: (value: string, name: string, headers: Headers) => void, thisArg?: unknown): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+
+declare class URLSearchParams {
+  constructor(init?: string | URLSearchParams | Record<string, string> | Iterable<readonly [string, string]>);
+  append(name: string, value: string): void;
+  delete(name: string): void;
+  get(name: string): string | null;
+  getAll(name: string): string[];
+  has(name: string): boolean;
+  set(name: string, value: string): void;
+  sort(): void;
+  toString(): string;
+  forEach(callback: (value: string, name: string) => void): void;
+  entries(): IterableIterator<[string, string]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string>;
+  [Symbol.iterator](): IterableIterator<[string, string]>;
+}
+
+declare class URL {
+  constructor(url: string | URL, base?: string | URL);
+  hash: string;
+  host: string;
+  hostname: string;
+  href: string;
+  readonly origin: string;
+  password: string;
+  pathname: string;
+  port: string;
+  protocol: string;
+  search: string;
+  readonly searchParams: URLSearchParams;
+  username: string;
+  toString(): string;
+  toJSON(): string;
+}
+
+declare class TextEncoder {
+  readonly encoding: "utf-8";
+  encode(text?: string): Uint8Array;
+  encodeInto(text: string, destination: Uint8Array): { read: number; written: number };
+}
+
+/** Decodes UTF-8, UTF-16 (either byte order) and windows-1252. */
+declare class TextDecoder {
+  constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean });
+  readonly encoding: string;
+  readonly fatal: boolean;
+  readonly ignoreBOM: boolean;
+  decode(bytes?: ArrayBuffer | ArrayBufferView, options?: { stream?: boolean }): string;
+}
+
+declare class Event {
+  constructor(type: string, init?: { bubbles?: boolean; cancelable?: boolean; composed?: boolean });
+  readonly type: string;
+  readonly target: EventTarget | null;
+  readonly currentTarget: EventTarget | null;
+  readonly bubbles: boolean;
+  readonly cancelable: boolean;
+  readonly defaultPrevented: boolean;
+  readonly timeStamp: number;
+  preventDefault(): void;
+  stopPropagation(): void;
+  stopImmediatePropagation(): void;
+}
+
+declare class CustomEvent<T = any> extends Event {
+  constructor(type: string, init?: { bubbles?: boolean; cancelable?: boolean; composed?: boolean; detail?: T });
+  readonly detail: T;
+}
+
+type EventListener = ((event: Event) => void) | { handleEvent(event: Event): void };
+
+declare class EventTarget {
+  addEventListener(
+    type: string,
+    listener: EventListener | null,
+    options?: boolean | { capture?: boolean; once?: boolean; passive?: boolean; signal?: AbortSignal },
+  ): void;
+  removeEventListener(type: string, listener: EventListener | null, options?: boolean | { capture?: boolean }): void;
+  dispatchEvent(event: Event): boolean;
+}
+
+declare class AbortController {
+  readonly signal: AbortSignal;
+  abort(reason?: unknown): void;
+}
+
+declare class AbortSignal extends EventTarget {
+  private constructor();
+  /** A signal that is aborted already. */
+  static abort(reason?: unknown): AbortSignal;
+  /** A signal that aborts after `ms` milliseconds: a durable timer. */
+  static timeout(ms: number): AbortSignal;
+  /** A signal that aborts as soon as one of `signals` does. */
+  static any(signals: Iterable<AbortSignal>): AbortSignal;
+  readonly aborted: boolean;
+  readonly reason: any;
+  onabort: ((event: Event) => void) | null;
+  throwIfAborted(): void;
+}
+
+/** What aborted signals, structuredClone, atob and btoa throw. */
+declare class DOMException extends Error {
+  constructor(message?: string, name?: string | { name?: string; cause?: unknown });
+  readonly code: number;
+}
+
+declare function structuredClone<T>(value: T, options?: { transfer?: readonly ArrayBuffer[] }): T;
+/** Base64 of a string whose characters are bytes, and back. */
+declare function btoa(bytes: string): string;
+declare function atob(base64: string): string;
+
+declare var crypto: {
+  randomUUID(): string;
+  /** For integer arrays of at most 65536 bytes. */
+  getRandomValues<T extends ArrayBufferView>(array: T): T;
+};
+
+/** `globalThis` under the name that libraries for the web look for. */
+declare var self: typeof globalThis;
+
+declare var performance: {
+  /** Milliseconds since the run was started. */
+  now(): number;
+  readonly timeOrigin: number;
+};

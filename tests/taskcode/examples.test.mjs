@@ -1,0 +1,107 @@
+import assert from "node:assert/strict";
+import { readdirSync, readFileSync } from "node:fs";
+import { describe, it } from "node:test";
+import { loadTask, runTask } from "./support/host.mjs";
+
+const FOLDER = new URL("../../taskcode/endpoints/", import.meta.url);
+const load = (name) => loadTask(new URL(`${name}.js`, FOLDER).pathname);
+
+const slept = [];
+const services = {
+  echo: {
+    echo: async (value) => value,
+    fail: async ({ code, message }) => {
+      throw Object.assign(new Error(message), { code });
+    },
+  },
+  timer: { sleep: async (ms) => void slept.push(ms) },
+};
+
+async function complete(name, input) {
+  const ended = await runTask(load(name), { input, services });
+  assert.equal(ended.status, "completed", ended.error && ended.error.stack);
+  return ended;
+}
+
+describe("examples", () => {
+  it("hello-world greets", async () => {
+    assert.deepEqual((await complete("hello-world")).result, { greeting: "Hello, world!" });
+    assert.deepEqual((await complete("hello-world", { name: "Ines" })).result, { greeting: "Hello, Ines!" });
+  });
+
+  it("countdown sleeps before every number", async () => {
+    slept.length = 0;
+    const { result, logs } = await complete("countdown", { from: 4, seconds: 0.5 });
+    assert.deepEqual(slept, [500, 500, 500, 500]);
+    assert.equal(result.counted, 4);
+    assert.ok(result.endedAt > result.startedAt);
+    assert.deepEqual(
+      logs.map(({ message }) => message),
+      ["4...", "3...", "2...", "1...", "Done."],
+    );
+  });
+
+  it("many-calls adds up", async () => {
+    assert.deepEqual((await complete("many-calls")).result, { calls: 100, sum: 5050 });
+    const { result, journal } = await complete("many-calls", { calls: 1000 });
+    assert.deepEqual([result, journal.length], [{ calls: 1000, sum: 500500 }, 1000]);
+    assert.deepEqual((await complete("many-calls", { calls: 0 })).result, { calls: 0, sum: 0 });
+  });
+
+  it("try-catch-finally catches what fails, and runs every block once", async () => {
+    const { result, journal } = await complete("try-catch-finally");
+    assert.deepEqual(result, {
+      steps: ["try", "catch", "finally"],
+      caught: { name: "HostCallError", code: "demo_failure", message: "This call fails on purpose" },
+    });
+    assert.equal(journal.length, 2);
+    const calm = await complete("try-catch-finally", { fail: false });
+    assert.deepEqual(calm.result, { steps: ["try", "after the call", "finally"], caught: null });
+  });
+
+  it("gives the same result after an interruption at any call", async () => {
+    for (const [name, input] of [
+      ["countdown", {}],
+      ["many-calls", { calls: 5 }],
+      ["try-catch-finally", {}],
+    ]) {
+      const whole = await complete(name, input);
+      for (let stopAfter = 0; stopAfter < whole.journal.length; stopAfter++) {
+        const first = await runTask(load(name), { input, services, stopAfter });
+        assert.equal(first.status, "suspended");
+        const second = await runTask(load(name), { input, services, journal: first.journal });
+        assert.equal(second.text, whole.text);
+      }
+    }
+  });
+
+  it("refuses bad input with the field's name", async () => {
+    for (const [name, input, field] of [
+      ["countdown", { from: 0 }, "from"],
+      ["countdown", { seconds: -1 }, "seconds"],
+      ["many-calls", { calls: "9" }, "calls"],
+    ]) {
+      const ended = await runTask(load(name), { input, services });
+      assert.equal(ended.status, "failed");
+      assert.match(ended.error.message, new RegExp(`Input "${field}" must be`));
+    }
+  });
+});
+
+describe("every endpoint", () => {
+  // What `publish` derives from the comment in front of `module.exports`: a description, and the input's fields and types.
+  for (const file of readdirSync(FOLDER)) {
+    it(`${file} begins with a comment that publishing can read`, () => {
+      const [, comment, rest] =
+        /^\/\*\*([\s\S]*?)\*\/\n([\s\S]*)$/.exec(readFileSync(new URL(file, FOLDER), "utf8")) ?? [];
+      assert.ok(comment, "no leading /** … */");
+      assert.match(rest, /^module\.exports = async function \w+\(input\) \{/);
+      const text = comment.replace(/^\s*\* ?/gm, "");
+      assert.match(text.trim(), /^[A-Z][\s\S]{30,}/);
+      assert.match(text, /@param \{Object\} \[input\]/);
+      const fields = [...text.matchAll(/@param \{(\w+)\} \[input\.(\w+)=([^\]]+)\] \S/g)];
+      assert.ok(fields.length > 0);
+      for (const [, type, , value] of fields) assert.equal(typeof JSON.parse(value), type);
+    });
+  }
+});

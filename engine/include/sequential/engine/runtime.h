@@ -135,7 +135,7 @@ class Runtime {
   virtual void forget(TaskRunId) = 0;
 
   struct Stats {
-    int engines = 0;
+    int engines = 0;  // that are ready
     int warm_runs = 0;
     std::int64_t slices = 0, replays = 0, evictions = 0, engine_deaths = 0;
     std::int64_t rss_bytes = 0;  // of the engine processes

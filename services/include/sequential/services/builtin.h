@@ -26,21 +26,33 @@ struct HttpRequest {
   std::int64_t response_bytes_max = 8ll << 20;
   int redirects_max = 0;        // each hop is checked again; cross-origin drops credentials
   bool operator_trusted = false;  // the URL comes from configuration, so private addresses are fine
+  // Never put on the wire twice, not even when a kept-alive connection turns out to be dead. Methods
+  // that are not idempotent never are.
+  bool send_once = false;
 };
 struct HttpResponse {
   int status = 0;
+  std::string reason;     // the status line's text; HTTP/2 has none
   std::string final_url;
+  int redirects = 0;      // hops followed
   std::vector<std::pair<std::string, std::string>> headers;  // lower-case names, as received
   std::string body;                                          // decompressed
 };
 struct HttpClientOptions {
-  std::vector<std::string> allow_hosts;   // host or host:port patterns reachable though private
+  // Reachable though private or on a port that is not among `ports`: "host" (any port), "host:port",
+  // "*.domain", "[v6]:port".
+  std::vector<std::string> allow_hosts;
+  std::vector<int> ports = {80, 443};     // that any host may be reached on
   int connections_max = 512;              // in all
   int connections_per_host_max = 64;
   int queue_max = 50'000;
-  std::string proxy;                      // empty: none; the environment is not consulted
+  // Empty: none; the environment is not consulted. With a proxy it is the proxy that connects, so
+  // addresses behind names are its to judge; literal addresses and ports are judged here still.
+  std::string proxy;
   std::string ca_file;                    // empty: the system's
 };
+// Threads:  `send` from any thread. One thread of the client's own does all transfers.
+// Blocking: `send` does not block. The destructor answers what is under way with shutting_down.
 class HttpClient {
  public:
   HttpClient() = default;
@@ -48,8 +60,9 @@ class HttpClient {
   HttpClient& operator=(const HttpClient&) = delete;
   virtual ~HttpClient() = default;
   // Errors: ssrf_denied, timeout, service_unavailable (with the reason), response_too_large,
-  // response_invalid, invalid_arguments (a URL we do not take), overloaded. `done` on the client's
-  // own thread; must be short.
+  // response_invalid, invalid_arguments (a URL or header we do not take), overloaded,
+  // shutting_down. Error::field is "connect" when the request was certainly not sent. `done` is
+  // called on the client's own thread (overloaded: from inside `send`) and must be short.
   virtual void send(HttpRequest request, std::function<void(Result<HttpResponse>)> done) = 0;
 };
 std::unique_ptr<HttpClient> open_http_client(const HttpClientOptions& options);

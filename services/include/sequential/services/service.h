@@ -109,7 +109,12 @@ class Registry {
   void call(CallRequest request, CallDone done) const;
 
  private:
-  std::vector<std::shared_ptr<Service>> services_;  // sorted by name
+  struct Entry {
+    std::shared_ptr<Service> service;
+    std::vector<std::string> methods;  // sorted; empty: the service takes any
+  };
+  const Entry* find_entry(std::string_view name) const;
+  std::vector<Entry> entries_;  // sorted by name
 };
 
 // The call's own options over the service's policy; invalid_arguments names the option at fault.

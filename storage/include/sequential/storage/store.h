@@ -124,6 +124,7 @@ struct SliceCommit {
   std::optional<ResumeKind> resume_kind;
   std::int64_t resume_us = 0;
   std::optional<Lease> handoff;  // claim new calls (without delay), and a runnable root, for this node
+  int handoff_calls_max = 1'000'000;  // the first so many calls; the rest are left pending
   Flush flush = Flush::lazy;     // durable whenever the end is terminal or a call is at_most_once
 };
 

@@ -1,0 +1,86 @@
+#include <algorithm>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
+
+#include "commands.h"
+#include "follow.h"
+#include "input.h"
+#include "json_body.h"
+#include "sequential/base/json_text.h"
+
+namespace sequential::cli {
+namespace {
+
+constexpr std::int64_t kFirstWaitSeconds = 1;  // short tasks are done before a second request
+
+// JSON, @file, or - for standard input.
+Result<std::string> read_input(const Session& session, const std::string& given) {
+  std::string text = given;
+  std::string name = "--input";
+  if (given == "-") {
+    name = "standard input";
+    SEQUENTIAL_TRY(text, read_all(session.main().in, name, kInputBytesMax));
+  } else if (given.starts_with('@')) {
+    name = given.substr(1);
+    SEQUENTIAL_TRY(text, read_file(name, kInputBytesMax));
+  }
+  if (text.empty() && given.empty()) return text;
+  if (const auto checked = check_json(text); !checked) {
+    return Error(Errc::config_invalid, name + ": " + checked.error().message +
+                                           " Give JSON, such as --input '{\"user\":\"ada\"}'.");
+  }
+  return text;
+}
+
+std::string body_of(const RunOptions& options, const std::string& input) {
+  JsonObject settings;
+  if (!options.idempotency_key.empty()) {
+    settings.string("idempotency_key", options.idempotency_key);
+  }
+  if (options.version > 0) settings.number("version", options.version);
+  if (options.priority) settings.number("priority", *options.priority);
+  if (options.delay_ms) settings.number("delay_ms", *options.delay_ms);
+  JsonObject body;
+  body.string("task", options.task);
+  if (!input.empty()) body.raw("input", input);
+  const std::string settings_text = std::move(settings).text();
+  if (settings_text != "{}") body.raw("options", settings_text);
+  return std::move(body).text();
+}
+
+}  // namespace
+
+int run_task(Session& session, const RunOptions& options) {
+  const auto input = read_input(session, options.input);
+  if (!input) return session.report(input.error());
+  Request request{.method = "POST",
+                  .path = "/tasks/execute",
+                  .headers = {{"Content-Type", "application/json"}},
+                  .body = body_of(options, input.value())};
+  if (options.wait) {
+    request.headers.emplace_back("Prefer", "wait=" + std::to_string(kFirstWaitSeconds));
+    request.timeout += std::chrono::seconds(kFirstWaitSeconds);
+  }
+  const Session::Answer answer = session.ask(request);
+  if (!answer) return answer.exit;
+  const auto body = parse_body(answer.response.body).value_or(nlohmann::json::object());
+  const auto data = has(body, "data") ? body["data"] : nlohmann::json::object();
+  const std::int64_t id = number_of(data, "taskRunId");
+  if (!options.wait) {
+    if (session.json()) {
+      session.print_json(answer.response.body);
+      return kExitOk;
+    }
+    session.print("run " + std::to_string(id) + " " + harmless(text_of(data, "status")) + "\n");
+    session.note(paint(session.err(), Colour::dim,
+                       "follow it: sequential-runner runs show " + std::to_string(id) +
+                           " --wait"));
+    return kExitOk;
+  }
+  const Followed end = follow_run(session, id, std::chrono::seconds(options.timeout_s));
+  return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
+}
+
+}  // namespace sequential::cli

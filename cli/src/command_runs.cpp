@@ -1,0 +1,235 @@
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "commands.h"
+#include "follow.h"
+#include "interrupt.h"
+#include "json_body.h"
+#include "sequential/base/json_text.h"
+
+namespace sequential::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t kPayloadShownMax = 10'000;
+constexpr int kLogsPage = 1'000;
+constexpr std::int64_t kFollowWaitSeconds = 1;
+
+const json& list_of(const json& body, const char* key) {
+  static const json empty = json::array();
+  return body.is_object() && body.contains(key) && body[key].is_array() ? body[key] : empty;
+}
+
+void add_query(std::string& path, std::string_view name, const std::string& value) {
+  if (value.empty()) return;
+  path += (path.find('?') == std::string::npos ? "?" : "&");
+  path += std::string(name) + "=" + percent_encode(value);
+}
+
+std::string duration_of(const json& record, const char* from, const char* to) {
+  return show_duration_ms(ms_between(text_of(record, from), text_of(record, to)));
+}
+
+// A payload under its name, indented, cut when it is long.
+std::string payload(const Session& session, const char* name, std::string_view raw) {
+  if (raw.empty() || raw == "null") return "";
+  std::string text = harmless(pretty(raw));
+  if (text.size() > kPayloadShownMax) {
+    text = fit(text, kPayloadShownMax) + "\n(" +
+           show_size(static_cast<std::int64_t>(raw.size())) + "; --json shows all)";
+  }
+  return paint(session.out(), Colour::bold, std::string(name)) + "\n" + text + "\n";
+}
+
+std::string head_of(const Session& session, const json& run) {
+  const auto row = [&session](const char* name, const std::string& value) {
+    std::string label = name;
+    label.resize(10, ' ');
+    return value.empty() ? "" : paint(session.out(), Colour::dim, label) + harmless(value) + "\n";
+  };
+  const std::string status = text_of(run, "status");
+  std::string out = paint(session.out(), Colour::bold, "run " + text_of(run, "id")) + "  " +
+                    paint(session.out(), status_colour(status), harmless(status)) + "\n";
+  out += row("task", text_of(run, "task") + " version " + text_of(run, "version"));
+  out += row("paused", text_of(run, "pause_reason"));
+  out += row("created", show_time(text_of(run, "created_at")));
+  out += row("started", show_time(text_of(run, "started_at")));
+  std::string ended = show_time(text_of(run, "ended_at"));
+  const std::string took = duration_of(run, "created_at", "ended_at");
+  if (!took.empty()) ended += " (" + took + ")";
+  out += row("ended", ended);
+  out += row("calls", grouped(number_of(run, "calls")));
+  out += row("logs", grouped(number_of(run, "logs")));
+  out += row("waits for", has(run, "waiting_on_stack_run_id")
+                              ? "stack run " + text_of(run, "waiting_on_stack_run_id")
+                              : "");
+  return out;
+}
+
+std::string micros(const json& call, const char* key) {
+  if (!has(call, key)) return "";
+  const std::int64_t us = number_of(call, key);
+  return us < 10'000 ? grouped(us) + " µs" : show_duration_ms(us / 1'000);
+}
+
+// The last calls of a run as a table, or "" if there are none or the server has none to give.
+std::string calls_table(Session& session, std::int64_t id, std::int64_t count, int shown) {
+  if (count <= 0 || shown <= 0) return "";
+  const std::int64_t from = std::max<std::int64_t>(count - shown + 1, 1);
+  const auto sent = session.client().send(
+      {.path = "/runs/" + std::to_string(id) + "/stack?from=" + std::to_string(from) +
+               "&limit=" + std::to_string(shown)});
+  if (!sent || sent.value().status != 200) return "";
+  const json body = parse_body(sent.value().body).value_or(json::object());
+  Table table({"SEQ", "CALL", "STATUS", "TRY", "VIA", "HOP", "RESUME", "LINE"}, {0, 3, 5, 7});
+  for (const json& call : list_of(body, "stack")) {
+    const std::string status = text_of(call, "status");
+    const std::string service = text_of(call, "service");
+    std::string resume = text_of(call, "resume_kind");
+    if (const std::string took = micros(call, "resume_us"); !took.empty()) resume += " " + took;
+    table.add({text_of(call, "seq"),
+               service.empty() ? "(the task's code)"
+                               : harmless(service + "." + text_of(call, "method")),
+               paint(session.out(), status_colour(status), harmless(status)),
+               text_of(call, "attempt"), harmless(text_of(call, "via")), micros(call, "hop_us"),
+               harmless(resume), has(call, "source_line") ? text_of(call, "source_line") : ""});
+  }
+  return "\n" + table.text(session.out());
+}
+
+}  // namespace
+
+int runs_list(Session& session, const RunsListOptions& options) {
+  std::string path = "/runs";
+  add_query(path, "status", options.status);
+  add_query(path, "task", options.task);
+  add_query(path, "limit", std::to_string(options.limit));
+  add_query(path, "cursor", options.cursor);
+  const Session::Answer answer = session.ask({.path = path});
+  if (!answer) return answer.exit;
+  if (session.json()) {
+    session.print_json(answer.response.body);
+    return kExitOk;
+  }
+  const json body = parse_body(answer.response.body).value_or(json::object());
+  const json& runs = list_of(body, "runs");
+  if (runs.empty()) {
+    session.note("no runs");
+    return kExitOk;
+  }
+  Table table({"RUN", "TASK", "VERSION", "STATUS", "CALLS", "CREATED (UTC)", "TOOK"}, {0, 2, 4, 6});
+  for (const json& run : runs) {
+    const std::string status = text_of(run, "status");
+    table.add({text_of(run, "id"), harmless(text_of(run, "task")), text_of(run, "version"),
+               paint(session.out(), status_colour(status), harmless(status)),
+               grouped(number_of(run, "calls")), show_time(text_of(run, "created_at")),
+               duration_of(run, "created_at", "ended_at")});
+  }
+  session.print(table.text(session.out()));
+  if (has(body, "next_cursor")) {
+    session.note(paint(session.err(), Colour::dim,
+                       "more: --cursor " + harmless(text_of(body, "next_cursor"))));
+  }
+  return kExitOk;
+}
+
+int runs_show(Session& session, const RunsShowOptions& options) {
+  if (options.wait) {
+    const Followed end = follow_run(session, options.id, std::chrono::seconds(options.timeout_s));
+    return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
+  }
+  const Session::Answer answer = session.ask({.path = "/runs/" + std::to_string(options.id)});
+  if (!answer) return answer.exit;
+  const std::string& body = answer.response.body;
+  if (session.json()) {
+    session.print_json(body);
+    return kExitOk;
+  }
+  const json run = parse_body(body).value_or(json::object());
+  session.print(head_of(session, run) + payload(session, "input", json_member(body, "input")) +
+                payload(session, "result", json_member(body, "result")) +
+                payload(session, "error", json_member(body, "error")) +
+                calls_table(session, options.id, number_of(run, "calls"), options.calls));
+  return kExitOk;
+}
+
+int logs(Session& session, const LogsOptions& options) {
+  const Interrupt interrupt;
+  const std::string path = "/runs/" + std::to_string(options.id);
+  std::int64_t after = 0;
+  bool ended = !options.follow;
+  for (;;) {
+    const Session::Answer answer =
+        session.ask({.path = path + "/logs?limit=" + std::to_string(kLogsPage) +
+                             "&after=" + std::to_string(after)});
+    if (!answer) return answer.exit;
+    const json page = parse_body(answer.response.body).value_or(json::object());
+    const json& entries = list_of(page, "logs");
+    const std::int64_t before = after;
+    if (session.json() && !entries.empty()) session.print_json(answer.response.body);
+    for (const json& entry : entries) {
+      after = std::max(after, number_of(entry, "n"));
+      if (session.json()) continue;
+      session.print(log_line(session.out(), text_of(entry, "at"), text_of(entry, "level"),
+                             text_of(entry, "message")) +
+                    "\n");
+    }
+    if (after > before) continue;  // there may be another page
+    if (ended) return kExitOk;
+    // Nothing new: wait a little for the run's end, then look once more.
+    const Session::Answer run = session.ask(
+        {.path = path + "?wait=" + std::to_string(kFollowWaitSeconds),
+         .timeout = kRequestTimeout + std::chrono::seconds(kFollowWaitSeconds)});
+    if (!run) return run.exit;
+    const json record = parse_body(run.response.body).value_or(json::object());
+    ended = is_settled(text_of(record, "status"));
+    if (Interrupt::requested()) return kExitStillRunning;
+  }
+}
+
+int tasks_list(Session& session) {
+  const Session::Answer answer = session.ask({.path = "/tasks"});
+  if (!answer) return answer.exit;
+  if (session.json()) {
+    session.print_json(answer.response.body);
+    return kExitOk;
+  }
+  const json body = parse_body(answer.response.body).value_or(json::object());
+  const json& tasks = list_of(body, "tasks");
+  if (tasks.empty()) {
+    session.note("no tasks; publish one with: sequential-runner publish FILE.js");
+    return kExitOk;
+  }
+  Table table({"TASK", "VERSION", "PUBLISHED (UTC)", "DESCRIPTION"}, {1});
+  for (const json& task : tasks) {
+    table.add({harmless(text_of(task, "name")), text_of(task, "version"),
+               show_time(text_of(task, "created_at")),
+               harmless(fit(text_of(task, "description"), 60))});
+  }
+  session.print(table.text(session.out()));
+  return kExitOk;
+}
+
+int tasks_show(Session& session, const std::string& name) {
+  const Session::Answer answer = session.ask({.path = "/tasks/" + percent_encode(name)});
+  if (!answer) return answer.exit;
+  if (session.json()) {
+    session.print_json(answer.response.body);
+    return kExitOk;
+  }
+  const json task = parse_body(answer.response.body).value_or(json::object());
+  session.note(paint(session.err(), Colour::bold,
+                     harmless(text_of(task, "name")) + " version " + text_of(task, "version")));
+  std::string code = text_of(task, "code");
+  if (!code.ends_with('\n')) code += "\n";
+  session.print(session.out().is_terminal ? harmless(code) : code);
+  return kExitOk;
+}
+
+}  // namespace sequential::cli

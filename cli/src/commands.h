@@ -1,0 +1,66 @@
+#pragma once
+// The commands. Each prints its outcome and returns the exit code.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "session.h"
+
+namespace sequential::cli {
+
+struct PublishOptions {
+  std::vector<std::string> files;
+  std::string name;  // empty: from the file's name
+  std::string description;
+};
+int publish(Session& session, const PublishOptions& options);
+
+struct RunOptions {
+  std::string task;
+  std::string input;  // JSON, @file, or - for standard input; empty: none
+  std::string idempotency_key;
+  bool wait = false;
+  std::int64_t timeout_s = 0;  // 0: as long as it takes
+  int version = 0;             // 0: the newest
+  std::optional<int> priority;
+  std::optional<std::int64_t> delay_ms;
+};
+int run_task(Session& session, const RunOptions& options);
+
+struct RunsListOptions {
+  std::string status, task, cursor;
+  int limit = 20;
+};
+int runs_list(Session& session, const RunsListOptions& options);
+
+struct RunsShowOptions {
+  std::int64_t id = 0;
+  int calls = 10;  // the last so many calls are shown
+  bool wait = false;
+  std::int64_t timeout_s = 0;
+};
+int runs_show(Session& session, const RunsShowOptions& options);
+
+struct LogsOptions {
+  std::int64_t id = 0;
+  bool follow = false;
+};
+int logs(Session& session, const LogsOptions& options);
+
+int tasks_list(Session& session);
+int tasks_show(Session& session, const std::string& name);
+
+struct KeystoreSetOptions {
+  std::string name_space, key;
+  std::string value_file;  // empty: standard input
+};
+int keystore_set(Session& session, const KeystoreSetOptions& options);
+int keystore_list(Session& session, const std::string& name_space);
+int keystore_delete(Session& session, const std::string& name_space, const std::string& key);
+
+int db_status(Session& session);
+int db_clear(Session& session, bool yes);
+
+}  // namespace sequential::cli

@@ -1,0 +1,287 @@
+#include "sequential/cli/main.h"
+
+#include <CLI/CLI.hpp>
+#include <cstddef>
+#include <cstdio>
+#include <functional>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "client.h"
+#include "commands.h"
+#include "input.h"
+#include "sequential/base/env.h"
+#include "sequential/base/json_text.h"
+#include "session.h"
+
+namespace sequential::cli {
+namespace {
+
+constexpr const char* kDefaultServer = "http://127.0.0.1:8765";
+constexpr std::size_t kTokenBytesMax = 4'096;
+
+constexpr const char* kFooter = R"(
+Exit codes: 0 done, 1 the run failed, was cancelled or is paused, 2 wrong arguments or
+configuration, 3 no server answers, 4 no such task, run or key, 5 the server refused,
+6 the server failed or is busy: try again, 7 stopped waiting, the run goes on.
+
+Environment: SEQUENTIAL_SERVER, SEQUENTIAL_TOKEN_FILE, NO_COLOR; `serve` also reads
+SEQUENTIAL_ + the name of any setting, such as SEQUENTIAL_SERVER_PORT for server.port.)";
+
+// The arguments of every command, and what the chosen one does.
+class CommandLine {
+ public:
+  explicit CommandLine(const Main& main) : main_(main) {
+    app_.footer(kFooter);
+    app_.require_subcommand(1);
+    app_.set_version_flag("--version", "sequential-runner " + main.version);
+    app_.add_option("--server", server_, "URL of the server")
+        ->envname("SEQUENTIAL_SERVER")
+        ->capture_default_str();
+    app_.add_option("--token-file", token_file_, "File with the token the server asks for")
+        ->envname("SEQUENTIAL_TOKEN_FILE");
+    app_.add_flag("--json", json_, "Print the server's JSON instead of tables");
+    app_.fallthrough();
+    add_serve();
+    add_publish();
+    add_tasks();
+    add_run();
+    add_runs();
+    add_logs();
+    add_keystore();
+    add_db();
+    add_version();
+  }
+  CommandLine(const CommandLine&) = delete;
+  CommandLine& operator=(const CommandLine&) = delete;
+
+  int parse_and_run(int argc, const char* const* argv) {
+    try {
+      app_.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {  // CLI11 reports by throwing, --help too
+      return finish_parsing(error);
+    }
+    return action_();
+  }
+
+ private:
+  int finish_parsing(const CLI::ParseError& error) {
+    std::ostringstream out, err;
+    const int code = app_.exit(error, out, err);
+    std::fputs(out.str().c_str(), main_.out);
+    std::fputs(err.str().c_str(), main_.err);
+    return code == 0 ? kExitOk : kExitUsage;
+  }
+
+  // A command that talks to the server.
+  void on(CLI::App* command, std::function<int(Session&)> what) {
+    command->callback([this, what = std::move(what)] {
+      action_ = [this, what] { return with_session(what); };
+    });
+  }
+
+  int with_session(const std::function<int(Session&)>& what) {
+    std::string token;
+    if (!token_file_.empty()) {
+      auto read = read_file(token_file_, kTokenBytesMax);
+      if (!read) return Session(main_, Client(server_, ""), json_).report(read.error());
+      token = without_final_newline(std::move(read).value());
+    }
+    for (const char c : token) {
+      if (c > ' ' && c < '\x7f') continue;
+      return Session(main_, Client(server_, ""), json_)
+          .usage(token_file_ + " holds more than a token: one line of printable ASCII is expected");
+    }
+    Session session(main_, Client(server_, token), json_);
+    return what(session);
+  }
+
+  void add_serve() {
+    auto* command = app_.add_subcommand("serve", "Run the server");
+    command->add_option("--config", serve_.config_file, "Configuration file (JSON)")
+        ->envname("SEQUENTIAL_CONFIG");
+    command->add_option("--set", sets_, "A setting, as NAME=VALUE; may be given many times")
+        ->type_name("NAME=VALUE");
+    const auto shorthand = [this, command](const char* flag, const char* setting,
+                                           const char* help) {
+      command->add_option_function<std::string>(
+          flag,
+          [this, setting](const std::string& value) {
+            serve_.settings.emplace_back(setting, value);
+          },
+          help);
+    };
+    shorthand("--address", "server.address", "IP address to listen on (server.address)");
+    shorthand("--port", "server.port", "Port to listen on, 0 for any free one (server.port)");
+    shorthand("--db", "store.path", "Database file (store.path)");
+    shorthand("--log-level", "log.level", "debug, info, warn or error (log.level)");
+    command->add_flag("--print-config", serve_.print_config,
+                      "Print every setting, its value and where it is from, and exit");
+    command->add_flag("--print-schema", serve_.print_schema,
+                      "Print the JSON Schema of the configuration file and exit");
+    command->callback([this] { action_ = [this] { return serve(); }; });
+  }
+
+  int serve() {
+    for (const std::string& text : sets_) {
+      const auto equals = text.find('=');
+      if (equals == 0 || equals == std::string::npos) {
+        std::fprintf(main_.err, "error: --set takes NAME=VALUE, such as server.port=0, not %s\n",
+                     harmless(text).c_str());
+        return kExitUsage;
+      }
+      serve_.settings.emplace_back(text.substr(0, equals), text.substr(equals + 1));
+    }
+    if (main_.serve) return main_.serve(serve_);
+    std::fputs("error: this program has no server in it\n", main_.err);
+    return kExitUsage;
+  }
+
+  void add_publish() {
+    auto* command = app_.add_subcommand("publish", "Publish task code");
+    command->add_option("file", publish_.files, "JavaScript files")->required();
+    command->add_option("--name", publish_.name, "Name of the task; otherwise the file's name");
+    command->add_option("--description", publish_.description, "What the task does");
+    on(command, [this](Session& session) { return publish(session, publish_); });
+  }
+
+  void add_tasks() {
+    auto* group = app_.add_subcommand("tasks", "Look at published tasks");
+    group->require_subcommand(1);
+    on(group->add_subcommand("list", "List the tasks"), tasks_list);
+    auto* show = group->add_subcommand("show", "Print a task's code");
+    show->add_option("name", task_, "Name of the task")->required();
+    on(show, [this](Session& session) { return tasks_show(session, task_); });
+  }
+
+  void add_run() {
+    auto* command = app_.add_subcommand("run", "Start a run of a task");
+    command->add_option("name", run_.task, "Name of the task")->required();
+    command->add_option("--input", run_.input, "JSON, @FILE, or - for standard input");
+    auto* wait = command->add_flag("--wait", run_.wait, "Wait for the end and print the result");
+    command->add_option("--timeout", run_.timeout_s, "Seconds to wait at most; the run goes on")
+        ->needs(wait)
+        ->check(CLI::Range(1, 365 * 86'400));
+    command->add_option("--idempotency-key", run_.idempotency_key,
+                        "The same key starts the run only once");
+    command->add_option("--task-version", run_.version, "Version of the task; otherwise the newest")
+        ->check(CLI::PositiveNumber);
+    command->add_option("--priority", run_.priority, "Higher runs first");
+    command->add_option("--delay-ms", run_.delay_ms, "Start no earlier than so long from now")
+        ->check(CLI::NonNegativeNumber);
+    on(command, [this](Session& session) { return run_task(session, run_); });
+  }
+
+  void add_runs() {
+    auto* group = app_.add_subcommand("runs", "Look at runs");
+    group->require_subcommand(1);
+    auto* list = group->add_subcommand("list", "List runs, newest first");
+    list->add_option("--status", runs_.status, "Only runs in this status");
+    list->add_option("--task", runs_.task, "Only runs of this task");
+    list->add_option("--limit", runs_.limit, "How many")
+        ->check(CLI::Range(1, 1'000))
+        ->capture_default_str();
+    list->add_option("--cursor", runs_.cursor, "Go on where another list ended");
+    on(list, [this](Session& session) { return runs_list(session, runs_); });
+
+    auto* show = group->add_subcommand("show", "Show a run");
+    show->add_option("id", show_.id, "Number of the run")->required()->check(CLI::PositiveNumber);
+    show->add_option("--calls", show_.calls, "How many of its last calls to show")
+        ->check(CLI::Range(0, 1'000))
+        ->capture_default_str();
+    auto* wait = show->add_flag("--wait", show_.wait, "Wait for the end and print the result");
+    show->add_option("--timeout", show_.timeout_s, "Seconds to wait at most; the run goes on")
+        ->needs(wait)
+        ->check(CLI::Range(1, 365 * 86'400));
+    on(show, [this](Session& session) { return runs_show(session, show_); });
+  }
+
+  void add_logs() {
+    auto* command = app_.add_subcommand("logs", "Print what a run has logged");
+    command->add_option("id", logs_.id, "Number of the run")
+        ->required()
+        ->check(CLI::PositiveNumber);
+    command->add_flag("-f,--follow", logs_.follow, "Go on until the run ends");
+    on(command, [this](Session& session) { return logs(session, logs_); });
+  }
+
+  void add_keystore() {
+    auto* group = app_.add_subcommand("keystore", "Secrets that services use");
+    group->require_subcommand(1);
+    auto* set = group->add_subcommand("set", "Store a secret, from a file or standard input");
+    set->add_option("namespace", key_.name_space, "Namespace")->required();
+    set->add_option("key", key_.key, "Name of the secret")->required();
+    set->add_option("--value-file", key_.value_file,
+                    "File with the value; one final line end is left out");
+    on(set, [this](Session& session) { return keystore_set(session, key_); });
+    auto* list = group->add_subcommand("list", "List names, never values");
+    list->add_option("namespace", key_.name_space, "Only this namespace");
+    on(list, [this](Session& session) { return keystore_list(session, key_.name_space); });
+    auto* remove = group->add_subcommand("delete", "Delete a secret");
+    remove->add_option("namespace", key_.name_space, "Namespace")->required();
+    remove->add_option("key", key_.key, "Name of the secret")->required();
+    on(remove, [this](Session& session) {
+      return keystore_delete(session, key_.name_space, key_.key);
+    });
+  }
+
+  void add_db() {
+    auto* group = app_.add_subcommand("db", "The server's database");
+    group->require_subcommand(1);
+    on(group->add_subcommand("status", "Size, schema, and how many of what"), db_status);
+    auto* clear = group->add_subcommand("clear", "Delete every run; tasks and secrets stay");
+    clear->add_flag("--yes", yes_, "Do not ask");
+    on(clear, [this](Session& session) { return db_clear(session, yes_); });
+  }
+
+  void add_version() {
+    app_.add_subcommand("version", "Print the version and what it was built with")->callback([this] {
+      action_ = [this] { return print_version(); };
+    });
+  }
+
+  int print_version() const {
+    if (json_) {
+      std::string components = "[";
+      for (const std::string& component : main_.components) {
+        if (components.size() > 1) components += ",";
+        append_json_string(components, component);
+      }
+      JsonObject object;
+      object.string("version", main_.version).raw("components", components + "]");
+      std::fprintf(main_.out, "%s\n", std::move(object).text().c_str());
+      return kExitOk;
+    }
+    std::fprintf(main_.out, "sequential-runner %s\n", main_.version.c_str());
+    for (const std::string& component : main_.components) {
+      std::fprintf(main_.out, "  %s\n", component.c_str());
+    }
+    return kExitOk;
+  }
+
+  const Main& main_;
+  CLI::App app_{"Runs JavaScript tasks of unlimited length.", "sequential-runner"};
+  std::function<int()> action_ = [] { return static_cast<int>(kExitUsage); };
+
+  std::string server_ = kDefaultServer, token_file_;
+  bool json_ = false, yes_ = false;
+  ServeArguments serve_;
+  std::vector<std::string> sets_;
+  PublishOptions publish_;
+  RunOptions run_;
+  RunsListOptions runs_;
+  RunsShowOptions show_;
+  LogsOptions logs_;
+  KeystoreSetOptions key_;
+  std::string task_;
+};
+
+}  // namespace
+
+int run_cli(const Main& main, int argc, const char* const* argv) {
+  return CommandLine(main).parse_and_run(argc, argv);
+}
+
+}  // namespace sequential::cli

@@ -1,0 +1,3 @@
+"use strict";
+const { URL, URLSearchParams } = require("whatwg-url");
+module.exports = { URL, URLSearchParams };

@@ -1,0 +1,129 @@
+#pragma once
+// The reading side: each query is a function of one read-only connection.
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sequential/storage/store.h"
+#include "sqlite/connection.h"
+
+namespace sequential::storage::sqlite {
+
+class Queries {
+ public:
+  explicit Queries(Connection& connection) : db_(connection) {}
+
+  Result<TaskFunction> task_function(const std::string& name, int version);
+  Result<TaskFunction> task_function_by_id(TaskFunctionId id);
+  Result<std::vector<TaskFunction>> task_functions(const std::string& name);
+
+  Result<TaskRun> run(TaskRunId id);
+  Result<std::vector<TaskRun>> runs(const RunFilter& filter);
+  Result<StackRun> stack_run(StackRunId id);
+  Result<std::vector<StackRun>> stack(TaskRunId run, std::int64_t from_seq, int limit);
+  Result<std::vector<Attempt>> attempts(StackRunId id);
+  Result<std::vector<LogEntry>> logs(TaskRunId run, std::int64_t after_n, int limit);
+
+  Result<JournalPage> journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max);
+  Result<std::vector<Outcome>> outcomes(TaskRunId run, std::int64_t after, int limit);
+
+  // Counting stack runs by status reads them all: given up, and left out, after a few seconds.
+  Result<StoreStatus> status(const std::string& path, const Clock& clock);
+
+  Result<KeystoreEntry> keystore_get(const std::string& name_space, const std::string& key);
+  Result<std::vector<KeystoreEntry>> keystore_list(const std::string& name_space);
+
+ private:
+  // The value, or the error that stuck while it was read.
+  template <class T>
+  Result<T> answer(T value);
+  void count_tables(StoreStatus& status);
+  void count_runs(StoreStatus& status);
+  void count_stack_runs(StoreStatus& status, const Clock& clock);
+  WallTime oldest_runnable(WallTime now);
+
+  Connection& db_;
+
+  static constexpr std::string_view kFunction =
+      "SELECT id, name, version, code_sha256, created_at, description, input_schema, options";
+  Statement function_newest_{db_, std::string(kFunction) +
+      ", code FROM task_functions WHERE name = ?1 ORDER BY version DESC LIMIT 1"};
+  Statement function_version_{db_, std::string(kFunction) +
+      ", code FROM task_functions WHERE name = ?1 AND version = ?2"};
+  Statement function_by_id_{db_, std::string(kFunction) +
+      ", code FROM task_functions WHERE id = ?1"};
+  Statement functions_newest_{db_, std::string(kFunction) +
+      " FROM task_functions f"
+      " WHERE version = (SELECT max(version) FROM task_functions n WHERE n.name = f.name)"
+      " ORDER BY name"};
+  Statement functions_of_name_{db_, std::string(kFunction) +
+      " FROM task_functions WHERE name = ?1 ORDER BY version DESC"};
+
+  static constexpr std::string_view kRun =
+      "SELECT t.id, t.task_function_id, t.task_name, t.task_version, t.root_stack_run_id, t.status,"
+      " t.pause_reason, t.pause_detail, t.parent_stack_run_id, t.idempotency_key, t.priority,"
+      " t.queue_key, t.tags, t.seed, t.created_at, t.updated_at, t.started_at, t.ended_at,"
+      " r.status, r.waiting_on_stack_run_id, r.journal_length, r.call_count, r.log_count,"
+      " r.crashes, r.updated_at";
+  static constexpr std::string_view kWithRoot =
+      " CROSS JOIN stack_runs r ON r.id = t.root_stack_run_id";
+  Statement run_{db_, std::string(kRun) + ", t.input, t.result, t.error FROM task_runs t" +
+      std::string(kWithRoot) + " WHERE t.id = ?1"};
+  // One statement per kind of filter, so that each walks the index that fits it.
+  Statement runs_{db_, std::string(kRun) + " FROM task_runs t" + std::string(kWithRoot) +
+      " WHERE t.id < ?1 ORDER BY t.id DESC LIMIT ?2"};
+  Statement runs_by_name_{db_, std::string(kRun) +
+      " FROM task_runs t INDEXED BY task_runs_name" + std::string(kWithRoot) +
+      " WHERE t.task_name = ?3 AND t.id < ?1 ORDER BY t.id DESC LIMIT ?2"};
+  // ?4: name or NULL; ?5, ?6: the root's status must, must not be this, or NULL
+  Statement runs_by_status_{db_, std::string(kRun) +
+      " FROM task_runs t INDEXED BY task_runs_status" + std::string(kWithRoot) +
+      " WHERE t.status = ?3 AND t.id < ?1 AND (?4 IS NULL OR t.task_name = ?4)"
+      " AND (?5 IS NULL OR r.status = ?5) AND (?6 IS NULL OR r.status <> ?6)"
+      " ORDER BY t.id DESC LIMIT ?2"};
+
+  static constexpr std::string_view kStackRun =
+      "SELECT id, task_run_id, seq, parent_stack_run_id, service_name, method_name, args, options,"
+      " delivery, status, result, error, attempt, epoch, lease_owner, lease_until, available_at,"
+      " delivered_as, slice, source_line, via, hop_us, resume_kind, resume_us, created_at,"
+      " updated_at, started_at, ended_at FROM stack_runs";
+  Statement stack_run_{db_, std::string(kStackRun) + " WHERE id = ?1"};
+  Statement stack_{db_, std::string(kStackRun) +
+      " WHERE task_run_id = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"};
+  Statement attempts_{db_,
+      "SELECT attempt, epoch, node, started_at, ended_at, outcome, error FROM attempts"
+      " WHERE stack_run_id = ?1 ORDER BY epoch"};
+  Statement logs_{db_,
+      "SELECT n, level, message, fields, at FROM task_logs"
+      " WHERE task_run_id = ?1 AND n > ?2 ORDER BY n LIMIT ?3"};
+
+  Statement journal_{db_,
+      "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args, result, error"
+      " FROM stack_runs WHERE task_run_id = ?1 AND seq > ?2 ORDER BY seq"};
+  Statement outcomes_{db_,
+      "SELECT seq, delivered_as, status, ended_at, result, error FROM stack_runs"
+      " WHERE task_run_id = ?1 AND delivered_as > ?2 ORDER BY delivered_as LIMIT ?3"};
+
+  Statement begin_{db_, "BEGIN"};
+  Statement commit_{db_, "COMMIT"};
+  Statement schema_version_{db_, "SELECT max(version) FROM schema_migrations"};
+  Statement run_counts_{db_, "SELECT status, count(*) FROM task_runs GROUP BY status"};
+  Statement suspended_count_{db_,
+      "SELECT count(*) FROM task_runs t JOIN stack_runs r ON r.id = t.root_stack_run_id"
+      " WHERE t.status = 'running' AND r.status = 'suspended_waiting_child'"};
+  Statement stack_run_counts_{db_, "SELECT status, count(*) FROM stack_runs GROUP BY status"};
+  Statement first_pending_{db_,
+      "SELECT priority, available_at FROM stack_runs WHERE status = 'pending' AND priority <= ?1"
+      " ORDER BY priority DESC, available_at, id LIMIT 1"};
+
+  Statement keystore_get_{db_,
+      "SELECT namespace, key, version, key_id, updated_at, sealed FROM keystore"
+      " WHERE namespace = ?1 AND key = ?2"};
+  Statement keystore_list_{db_,
+      "SELECT namespace, key, version, key_id, updated_at FROM keystore"
+      " WHERE ?1 = '' OR namespace = ?1 ORDER BY namespace, key"};
+};
+
+}  // namespace sequential::storage::sqlite

@@ -1,0 +1,82 @@
+#pragma once
+// SqliteStore: the Store contract, by handing writes to the writer and reads to the readers.
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "sequential/storage/sqlite.h"
+#include "sqlite/file_lock.h"
+#include "sqlite/readers.h"
+#include "sqlite/writer.h"
+
+namespace sequential::storage::sqlite {
+
+class SqliteStore final : public Store {
+ public:
+  SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
+              std::unique_ptr<Readers> readers, const Clock& clock);
+  ~SqliteStore() override;
+
+  Writer::Counts counts() const { return writer_->counts(); }
+
+  void publish(Publication, Done<Published>) override;
+  void task_function(std::string name, int version, Done<TaskFunction>) override;
+  void task_function_by_id(TaskFunctionId, Done<TaskFunction>) override;
+  void task_functions(std::string name, Done<std::vector<TaskFunction>>) override;
+
+  void submit(Submission, Done<Submitted>) override;
+  void claim(StackRunId, Lease, Done<std::optional<Work>>) override;
+  void claim_next(Lease, Done<std::optional<Work>>) override;
+  void commit_slice(SliceCommit, Done<SliceCommitted>) override;
+  void record_outcome(OutcomeRecord, Done<OutcomeRecorded>) override;
+  void slice_lost(SliceLost, Done<SliceLostResult>) override;
+  void release(Grant, Done<void>) override;
+  void extend(std::vector<Grant> grants, Lease, Done<std::vector<Grant>>) override;
+  void cancel(TaskRunId, std::string error, Done<std::optional<Wake>>) override;
+  void pause(TaskRunId, std::string reason, std::string detail, Done<void>) override;
+  void resume(TaskRunId, Done<std::vector<StackRunId>>) override;
+
+  void journal_head(TaskRunId, Done<TaskRun>) override;
+  void journal(TaskRunId, std::int64_t after_seq, std::int64_t bytes_max,
+               Done<JournalPage>) override;
+  void outcomes(TaskRunId, std::int64_t after, int limit, Done<std::vector<Outcome>>) override;
+  void due(int limit, Done<DueWork>) override;
+  void recover(std::string node, Done<std::int64_t>) override;
+
+  void run(TaskRunId, Done<TaskRun>) override;
+  void runs(RunFilter, Done<std::vector<TaskRun>>) override;
+  void stack_run(StackRunId, Done<StackRun>) override;
+  void stack(TaskRunId, std::int64_t from_seq, int limit, Done<std::vector<StackRun>>) override;
+  void attempts(StackRunId, Done<std::vector<Attempt>>) override;
+  void logs(TaskRunId, std::int64_t after_n, int limit, Done<std::vector<LogEntry>>) override;
+  void status(Done<StoreStatus>) override;
+  void clear(Done<std::int64_t>) override;
+
+  void keystore_put(std::string name_space, std::string key, std::string key_id,
+                    std::function<std::string(std::int64_t version)> seal,
+                    Done<std::int64_t>) override;
+  void keystore_get(std::string name_space, std::string key, Done<KeystoreEntry>) override;
+  void keystore_list(std::string name_space, Done<std::vector<KeystoreEntry>>) override;
+  void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
+
+ private:
+  // Counts an answer as owed until `done` has returned.
+  template <class T>
+  auto owed(Done<T> done);
+  template <class T, class Apply>
+  void write(Done<T> done, Apply apply, Flush flush = Flush::durable);
+  template <class T, class Apply, class Touch>
+  void write_and_touch(Done<T> done, Apply apply, Touch touch, Flush flush);
+  template <class T, class Read>
+  void read(Done<T> done, Read read);
+
+  const std::string path_;
+  const Clock& clock_;
+  const std::unique_ptr<FileLock> lock_;  // given up last
+  std::atomic<std::int64_t> owed_{0};
+  std::unique_ptr<Writer> writer_;
+  std::unique_ptr<Readers> readers_;
+};
+
+}  // namespace sequential::storage::sqlite

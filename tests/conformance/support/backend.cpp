@@ -1,0 +1,7 @@
+#include "support/backend.h"
+
+namespace sequential::storage::test {
+
+std::vector<Backend> backends() { return {sqlite_backend()}; }
+
+}  // namespace sequential::storage::test

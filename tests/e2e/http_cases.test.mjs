@@ -1,0 +1,45 @@
+// Every refusal of the HTTP API (http_cases.mjs): the right status and problem document, and nothing is stored.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { Server } from "../support/js/server.mjs";
+import { CASES } from "./http_cases.mjs";
+
+describe("refused requests", () => {
+  let server;
+  let stored;
+  before(async () => {
+    server = new Server({ settings: { "engine.processes": 1, "limits.cpu_ms": 500 } });
+    await server.start();
+    await server.publish("hello", "module.exports = async () => 'hello';");
+    await server.complete("hello", {});
+    const { tables, runs, stack_runs } = await server.get("/db/status");
+    stored = { tables, runs, stack_runs };
+  });
+  after(() => server.destroy());
+
+  for (const [what, { method = "POST", path, headers, body, json }, expected] of CASES) {
+    it(what, async () => {
+      const answer = await server.request(method, path, { headers, body, json });
+      const shown = `${answer.status} ${answer.text}`;
+      assert.equal(answer.status, expected.status, shown);
+      assert.equal(answer.headers["content-type"], "application/problem+json", shown);
+      const problem = answer.json();
+      assert.equal(problem.code, expected.code, shown);
+      assert.equal(problem.status, answer.status);
+      assert.equal(problem.type, `/errors/${expected.code}`);
+      assert.ok(problem.title && problem.detail, shown);
+      assert.equal(problem.field, expected.field ?? problem.field, shown);
+      if (expected.allow) assert.equal(answer.headers.allow, expected.allow);
+      if (expected.line) assert.equal(problem.line, expected.line, shown);
+      if (expected.column) assert.equal(problem.column, expected.column, shown);
+      if (expected.detail) assert.ok(problem.detail.includes(expected.detail), shown);
+      const { tables, runs, stack_runs } = await server.get("/db/status");
+      assert.deepEqual({ tables, runs, stack_runs }, stored, "something was stored");
+    });
+  }
+
+  it("and the server is as well as before", async () => {
+    assert.equal((await server.complete("hello", {})).result, "hello");
+    await server.check();
+  });
+});

@@ -24,7 +24,6 @@
 #include "http/http_server.h"
 #include "routes/router.h"
 #include "sequential/base/bytes.h"
-#include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/processor.h"
 
@@ -32,8 +31,8 @@ namespace sequential::server {
 namespace {
 
 constexpr auto kToken = net::as_tuple(net::use_awaitable);
-// A claim handed to this node whose hint has not come back after so long lost its hint.
-constexpr Millis kForgottenAfter{1'000};
+// A claim handed to this node that waited longer for its hint has lost it.
+constexpr Millis kHintWaitMax{1'000};
 constexpr Millis kStopEnginesWithin{2'000};
 
 Millis ms(std::int64_t value) { return Millis{value}; }
@@ -91,6 +90,9 @@ ProcessorOptions processor_options(const config::Config& c, storage::Lease lease
   options.in_flight_max = c.server.max_in_flight;
   options.handoff = c.chain.url.empty();
   options.crashes_max = c.engine.crashes_max;
+  // A lost hint is noticed within one sweep_ms: its age and the pause between passes add up to it.
+  options.hint_wait = std::min(ms(c.store.sweep_ms / 4), kHintWaitMax);
+  options.sweep_period = ms(c.store.sweep_ms) - options.hint_wait;
   options.payload_bytes_max = c.limits.payload_bytes;
   options.sessions_max = static_cast<std::size_t>(c.engine.warm_runs_max);
   options.store_is_exclusive = store_is_exclusive;
@@ -248,10 +250,9 @@ class Node {
     if (http_) http_->stop();
     if (chain_) chain_->stop();
     if (runtime_) runtime_->stop(clock_.monotonic() + kStopEnginesWithin);
-    FAULT_POINT("drain.before_release");
+    if (threads_) threads_->stop();  // from here on nobody issues a call or a write
     http_client_.reset();
-    store_.reset();  // completes what is queued; its answers are no longer awaited
-    if (threads_) threads_->stop();
+    store_.reset();  // completes what is queued and closes the file
   }
 
  private:
@@ -284,18 +285,16 @@ class Node {
 
   void start_loops() {
     if (config_.store.sweep_ms > 0) {
-      const Millis period = ms(config_.store.sweep_ms);
-      auto sweep = [this, forgotten = std::min(period, kForgottenAfter)] {
-        return sweep_once(forgotten);
-      };
-      net::co_spawn(io_, every(io_, go_on_, period, std::move(sweep)), net::detached);
+      auto sweep = [this] { return sweep_once(); };
+      net::co_spawn(io_, every(io_, go_on_, processor_->sweep_period(), std::move(sweep)),
+                    net::detached);
     }
     auto renew = [this] { return processor_->renew_leases(); };
     net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
   }
 
-  net::awaitable<void> sweep_once(Millis forgotten) {
-    const int started = co_await processor_->sweep(forgotten);
+  net::awaitable<void> sweep_once() {
+    const int started = co_await processor_->sweep(storage::Via::sweep);
     if (started > 0) log_debug("the sweep started stack runs", {{"count", started}});
   }
 
@@ -330,7 +329,9 @@ Result<void> run_node(const config::Config& config, const std::string& version,
   net::io_context signals;
   net::signal_set wanted(signals, SIGTERM, SIGINT);
   std::signal(SIGPIPE, SIG_IGN);
-  Node node(config, version, limits_json, backends);
+  // Never destroyed: coroutines that the drain did not wait for stay suspended and refer to its
+  // parts until the process ends, which it does as soon as we return.
+  Node& node = *std::make_unique<Node>(config, version, limits_json, backends).release();
   auto started = node.start();
   if (started.has_error()) {
     node.stop();

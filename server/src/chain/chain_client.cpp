@@ -13,6 +13,7 @@
 #include <optional>
 #include <utility>
 
+#include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 
 namespace sequential::server {
@@ -95,6 +96,7 @@ class ChainClient::Connection : public std::enable_shared_from_this<Connection> 
   }
 
   void send() {
+    FAULT_POINT("chain.before_send");
     request_ = state_->render(id_);
     stream_.expires_after(state_->options.timeout);
     net::async_write(stream_, net::buffer(request_),

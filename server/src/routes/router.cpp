@@ -151,23 +151,21 @@ boost::asio::awaitable<Result<storage::TaskRun>> wait_for_run(
     std::unique_ptr<RunWatch::Ticket> ticket, bool surely_running) {
   // Ends on other nodes are not announced here: look again at this pace meanwhile.
   constexpr Millis kLookAgain{1'000};
-  const auto over = [](const storage::TaskRun& r) {
-    return storage::is_terminal(r.status) || r.status == storage::RunStatus::paused;
-  };
   auto read = [&context, run](auto done) { context.store.run(run, std::move(done)); };
-  for (bool first = true;; first = false) {
-    if (!first || !surely_running) {
+  for (;;) {
+    if (!ticket) {  // taken before the state is read, so that no end is missed
+      const auto until = std::min(deadline, context.clock.monotonic() + kLookAgain);
+      ticket = context.processor.watch().enter(co_await net::this_coro::executor, run, until);
+    }
+    if (!surely_running) {
       auto now = co_await completes<Result<storage::TaskRun>>(read);
-      if (now.has_error() || over(now.value()) || context.clock.monotonic() >= deadline ||
-          !context.ready) {
+      const bool late = context.clock.monotonic() >= deadline || !context.ready;
+      if (now.has_error() || late || storage::is_terminal(now.value().status) ||
+          now.value().status == storage::RunStatus::paused) {
         co_return now;
       }
     }
-    if (!ticket) {
-      const auto until = std::min(deadline, context.clock.monotonic() + kLookAgain);
-      ticket = context.processor.watch().enter(co_await net::this_coro::executor, run, until);
-      if (!first) continue;  // an end between the reading and the ticket
-    }
+    surely_running = false;
     co_await ticket->wait();
     ticket.reset();
   }

@@ -36,11 +36,23 @@ Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime
       options_(std::move(options)),
       fire_(std::move(fire)),
       sessions_(options_.sessions_max),
-      timers_(io, clock, options_.timers_max, [this](StackRunId id) {
-        const std::lock_guard lock(mutex_);
-        if (by_timer_.size() < options_.timers_max) by_timer_.insert(id);
-        fire_(id);
-      }) {}
+      timers_(io, clock, options_.timers_max, [this](StackRunId id) { timer_due(id); }) {}
+
+void Processor::timer_due(StackRunId id) {
+  if (!id) {  // armed by the sweep for whatever is due then: look again
+    net::co_spawn(io_, sweep_for_timer(), log_escaped);
+    return;
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (by_timer_.size() < options_.timers_max) by_timer_.insert(id);
+  }
+  fire_(id);
+}
+
+net::awaitable<void> Processor::sweep_for_timer() {
+  co_await sweep(storage::Via::timer);
+}
 
 std::optional<Processor::Slot> Processor::take_slot() {
   int taken = in_flight_.load();
@@ -163,10 +175,10 @@ void Processor::woken(storage::Wake wake, Report& report) {
   fire(wake.root, report);
 }
 
-net::awaitable<int> Processor::sweep(Millis forgotten_age) {
+net::awaitable<int> Processor::sweep(storage::Via via) {
   int started = 0;
-  for (const auto id : held_.forgotten(clock_.monotonic(), forgotten_age)) {
-    if (accept(id, storage::Via::sweep)) ++started;
+  for (const auto id : held_.forgotten(clock_.monotonic(), options_.hint_wait)) {
+    if (accept(id, via)) ++started;
   }
   auto start = [this](auto done) { store_.due(kDueBatch, std::move(done)); };
   auto due = co_await completes<Result<storage::DueWork>>(std::move(start));
@@ -176,11 +188,13 @@ net::awaitable<int> Processor::sweep(Millis forgotten_age) {
   }
   for (const auto id : due.value().ids) {
     if (held_.is_held(id)) continue;
-    if (!accept(id, storage::Via::sweep)) break;
+    if (!accept(id, via)) break;
     ++started;
   }
-  if (due.value().next_due) {
-    timers_.arm(StackRunId{}, *due.value().next_due - due.value().now);
+  // What is due before the next pass is not left to it.
+  const auto& next = due.value().next_due;
+  if (next && *next - due.value().now <= options_.sweep_period) {
+    timers_.arm(StackRunId{}, *next - due.value().now);
   }
   co_return started;
 }

@@ -45,6 +45,8 @@ struct ProcessorOptions {
   int in_flight_max = 1024;
   bool handoff = true;  // the chain goes to this node itself
   int crashes_max = 3;
+  Millis sweep_period{5'000};
+  Millis hint_wait{1'000};  // a claim that waited longer for its hint has lost it
   std::int64_t payload_bytes_max = 8ll << 20;
   std::int64_t journal_page_bytes = 1ll << 20;
   std::size_t sessions_max = 20'000;
@@ -79,8 +81,8 @@ class Processor {
   void remember(TaskRunId run, Session session);
 
   // One pass of the repair: fires forgotten claims and whatever the database has due. Answers the
-  // number of stack runs started. `forgotten_age`: how long a claim may wait for its hint.
-  net::awaitable<int> sweep(Millis forgotten_age);
+  // number of stack runs started.
+  net::awaitable<int> sweep(storage::Via via);
   net::awaitable<void> renew_leases();
   void arm_timer(StackRunId id, Millis in) { timers_.arm(id, in); }
 
@@ -92,6 +94,7 @@ class Processor {
   // An operator ended or paused the run: nothing of it stays warm here.
   void forget(TaskRunId run);
 
+  Millis sweep_period() const { return options_.sweep_period; }
   RunWatch& watch() { return watch_; }
   int in_flight() const { return in_flight_.load(); }
   std::size_t held() const { return held_.size(); }
@@ -114,6 +117,8 @@ class Processor {
     Processor* owner_;
   };
   std::optional<Slot> take_slot();
+  void timer_due(StackRunId id);
+  net::awaitable<void> sweep_for_timer();
   void free_slot();
 
   net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via);

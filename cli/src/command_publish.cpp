@@ -66,10 +66,15 @@ int report_refusal(const Session& session, const std::string& file, std::string_
   const Problem problem = problem_of(response);
   if (session.json()) session.print_json(response.body);
   if (problem.line <= 0) return session.report(problem);
-  std::string place = file + ":" + std::to_string(problem.line);
-  if (problem.column > 0) place += ":" + std::to_string(problem.column);
-  session.note(paint(session.err(), Colour::bold, harmless(place) + ": ") +
-               paint(session.err(), Colour::red, "error: ") + harmless(problem.detail) + "\n" +
+  std::string position = ":" + std::to_string(problem.line);
+  if (problem.column > 0) position += ":" + std::to_string(problem.column);
+  // The server names the place by the task's name; here it is a file.
+  std::string what = problem.detail;
+  if (const auto at = what.find(position + ": "); at != std::string::npos) {
+    what.erase(0, at + position.size() + 2);
+  }
+  session.note(paint(session.err(), Colour::bold, harmless(file + position) + ": ") +
+               paint(session.err(), Colour::red, "error: ") + harmless(what) + "\n" +
                excerpt(session.err(), code, problem));
   return kExitRefused;
 }

@@ -213,7 +213,8 @@ int print_end(const Session& session, const std::string& body) {
   }
   session.note(paint(session.err(), status_colour(status), harmless(summary(record))));
   if (status == "completed") {
-    session.print(pretty(json_member(body, "result")) + "\n");
+    const std::string result = pretty(json_member(body, "result"));
+    session.print((session.out().is_terminal ? harmless(result) : result) + "\n");
     return kExitOk;
   }
   if (has(record, "error")) session.note(harmless(error_text(record["error"])));

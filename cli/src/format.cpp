@@ -68,7 +68,8 @@ std::int64_t epoch_ms(std::string_view iso) {
   const std::chrono::sys_days date{std::chrono::year{static_cast<int>(year)} /
                                    static_cast<int>(month) / static_cast<int>(day)};
   const std::int64_t days = date.time_since_epoch().count();
-  return ((days * 24 + hour) * 60 + minute) * 60'000 + second * 1'000 + std::max<std::int64_t>(ms, 0);
+  const std::int64_t minutes = (days * 24 + hour) * 60 + minute;
+  return minutes * 60'000 + second * 1'000 + std::max<std::int64_t>(ms, 0);
 }
 
 }  // namespace

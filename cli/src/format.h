@@ -44,10 +44,12 @@ class Table {
   std::vector<std::size_t> right_;
 };
 
-std::string grouped(std::int64_t number);           // 1234567 → "1,234,567"
-std::string show_time(std::string_view iso_8601);   // "2026-11-21T21:10:03.123Z" → "2026-11-21 21:10:03"
-std::string show_duration_ms(std::int64_t ms);      // "340 ms", "12.3 s", "4 min 05 s", "2 h 03 min"
-std::string show_size(std::int64_t bytes);          // "3.4 MiB"
+std::string grouped(std::int64_t number);  // 1234567 → "1,234,567"
+// "2026-11-21T21:10:03.123Z" → "2026-11-21 21:10:03"
+std::string show_time(std::string_view iso_8601);
+// "340 ms", "12.3 s", "4 min 05 s", "2 h 03 min"
+std::string show_duration_ms(std::int64_t ms);
+std::string show_size(std::int64_t bytes);  // "3.4 MiB"
 // Milliseconds from one ISO 8601 UTC time to another, or -1 if either is none.
 std::int64_t ms_between(std::string_view from, std::string_view to);
 

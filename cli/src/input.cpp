@@ -73,7 +73,9 @@ Result<std::string> read_hidden(std::FILE* terminal, std::FILE* prompt_to,
     std::fputs(prompt.c_str(), prompt_to);
     std::fflush(prompt_to);
     for (int c; (c = std::fgetc(terminal)) != EOF && c != '\n';) {
-      if (line.size() == kSecretBytesMax) return cannot_read("the terminal", "the line is too long");
+      if (line.size() == kSecretBytesMax) {
+        return cannot_read("the terminal", "the line is too long");
+      }
       line.push_back(static_cast<char>(c));
     }
   }

@@ -1,5 +1,6 @@
 #include "json_body.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -7,6 +8,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+
+#include "sequential/base/json_text.h"
 
 namespace sequential::cli {
 namespace {
@@ -20,6 +23,16 @@ long unit_at(std::string_view text, std::size_t at) {
   char* end = nullptr;
   const long unit = std::strtol(digits.c_str(), &end, 16);
   return end == digits.c_str() + 4 ? unit : -1;
+}
+
+constexpr std::size_t kIndentLevelsMax = 40;  // deeper lists must not turn into megabytes of space
+
+// One past the closing quote of the literal that begins at `at` of a valid text.
+std::size_t string_end(std::string_view text, std::size_t at) {
+  for (++at; text[at] != '"'; ++at) {
+    if (text[at] == '\\') ++at;
+  }
+  return at + 1;
 }
 
 std::string without_lone_surrogates(std::string_view text) {
@@ -77,11 +90,42 @@ std::string pretty(const json& value) {
   return value.dump(2, ' ', false, json::error_handler_t::replace);
 }
 
+// Not by parsing and writing again: numbers, escapes and the order of members stay as they are.
 std::string pretty(std::string_view json_text) {
-  // Ordered: members stay where the task put them.
-  const auto value = nlohmann::ordered_json::parse(json_text, nullptr, false);
-  if (value.is_discarded()) return std::string(json_text);
-  return value.dump(2, ' ', false, json::error_handler_t::replace);
+  if (!check_json(json_text)) return std::string(json_text);
+  std::string out;
+  std::size_t depth = 0;
+  const auto new_line = [&out, &depth] {
+    out.append("\n").append(2 * std::min(depth, kIndentLevelsMax), ' ');
+  };
+  for (std::size_t at = 0; at < json_text.size(); ++at) {
+    const char c = json_text[at];
+    if (c == ' ' || c == '\n' || c == '\r' || c == '\t') continue;
+    if (c == '"') {
+      const std::size_t end = string_end(json_text, at);
+      out += json_text.substr(at, end - at);
+      at = end - 1;
+    } else if (c == '{' || c == '[') {
+      const std::size_t next = json_text.find_first_not_of(" \n\r\t", at + 1);
+      out.push_back(c);
+      if (json_text[next] == '}' || json_text[next] == ']') {
+        out.push_back(json_text[next]);
+        at = next;
+      } else {
+        ++depth;
+        new_line();
+      }
+    } else if (c == '}' || c == ']') {
+      --depth;
+      new_line();
+      out.push_back(c);
+    } else {
+      out.push_back(c);
+      if (c == ',') new_line();
+      if (c == ':') out.push_back(' ');
+    }
+  }
+  return out;
 }
 
 }  // namespace sequential::cli

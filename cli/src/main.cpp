@@ -237,9 +237,8 @@ class CommandLine {
   }
 
   void add_version() {
-    app_.add_subcommand("version", "Print the version and what it was built with")->callback([this] {
-      action_ = [this] { return print_version(); };
-    });
+    auto* command = app_.add_subcommand("version", "Print the version and what it was built with");
+    command->callback([this] { action_ = [this] { return print_version(); }; });
   }
 
   int print_version() const {

@@ -68,7 +68,7 @@ Session::Answer Session::ask(const Request& request) {
 int Session::report(const Error& error) const {
   note(paint(err_, Colour::red, "error: ") + harmless(error.message));
   if (error.code == Errc::service_unavailable) {
-    note("Is it running? Start one with: sequential-runner serve   (or name another: --server URL)");
+    note("Start one with: sequential-runner serve   (or name another: --server URL)");
   }
   return exit_of(error.code);
 }
@@ -76,7 +76,9 @@ int Session::report(const Error& error) const {
 int Session::report(const Problem& problem) const {
   std::string text = paint(err_, Colour::red, "error: ") + harmless(problem.detail);
   if (!problem.field.empty()) text += "\n  field: " + harmless(problem.field);
-  if (!problem.code.empty()) text += paint(err_, Colour::dim, "\n  code:  " + harmless(problem.code));
+  if (!problem.code.empty()) {
+    text += paint(err_, Colour::dim, "\n  code:  " + harmless(problem.code));
+  }
   note(text);
   if (problem.status == 401) {
     note("This server wants a token: --token-file FILE, or SEQUENTIAL_TOKEN_FILE.");

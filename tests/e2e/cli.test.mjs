@@ -215,7 +215,7 @@ describe("the command line", () => {
     const ran = await cli(null, ["--server", "http://127.0.0.1:1", "runs", "list"]);
     assert.equal(ran.code, UNREACHABLE);
     assert.match(ran.stderr, /serve/);
-    assert.equal((await cli(null, ["--server", "nonsense", "runs", "list"])).code, USAGE);
+    assert.equal((await cli(null, ["--server", "ftp://127.0.0.1", "runs", "list"])).code, USAGE);
   });
   it("a token", async () => {
     const guarded = new Server({ settings: { "engine.processes": 1 } });

@@ -1,5 +1,5 @@
 // HTTP requests that are refused, and how. Each: [what, request, expected].
-//   request   {method = POST, path = /tasks/execute, headers, body (text or Buffer) | json}
+//   request   {method = POST, path, headers, body (text or Buffer) | json | declared (only the head is sent, with this length)}
 //   expected  {status, code, field?, allow?, line?, column?, detail? (part of it)}
 // The task `hello` exists; no case may change anything that GET /db/status counts.
 const MIB = 2 ** 20;
@@ -66,7 +66,7 @@ export const CASES = [
   ["tags that are a number", option({ tags: 3 }), invalid("options.tags")],
   ["tags of 5000 bytes", option({ tags: ["x".repeat(5000)] }), invalid("options.tags")],
   ["an input over limits.payload_bytes", execute(`{"task":"hello","input":"${"x".repeat(8 * MIB)}"}`), { status: 413, code: "payload_too_large", field: "input" }],
-  ["a body over server.submit_bytes_max", execute(`{"task":"hello","input":"${"x".repeat(9 * MIB)}"}`), { status: 413, code: "payload_too_large" }],
+  ["a body over server.submit_bytes_max", { path: "/tasks/execute", declared: 9 * MIB + 1 }, { status: 413, code: "payload_too_large" }],
   ["GET /tasks/execute", get("/tasks/execute"), wrongMethod("POST")],
   ["PUT /tasks/execute", { method: "PUT", path: "/tasks/execute", json: { code: "module.exports = () => 1" } }, wrongMethod("POST")],
 
@@ -96,7 +96,7 @@ export const CASES = [
   ["plain JavaScript that does not parse", plainCode("module.exports = ("), { status: 422, code: "code_invalid", line: 1 }],
   ["plain JavaScript that is not UTF-8", plainCode(Buffer.from([0x2f, 0x2f, 0xff])), bad],
   ["plain JavaScript, empty", plainCode(""), invalid("code")],
-  ["code over server.publish_bytes_max", plainCode(`//${"x".repeat(5 * MIB)}`), { status: 413, code: "payload_too_large" }],
+  ["code over server.publish_bytes_max", { method: "PUT", path: "/tasks/broken", declared: 5 * MIB + 1 }, { status: 413, code: "payload_too_large" }],
   ["DELETE /tasks/hello", { method: "DELETE", path: "/tasks/hello" }, wrongMethod("GET, PUT")],
   ["POST /tasks", { method: "POST", path: "/tasks", json: {} }, wrongMethod("GET")],
   ["an unknown task to show", get("/tasks/nobody"), { status: 404, code: "task_not_found" }],

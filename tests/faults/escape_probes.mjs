@@ -30,7 +30,7 @@ export const PROBES = [
   {
     name: "globals of other hosts",
     code: `return ["process", "require", "Buffer", "Deno", "Bun", "WebAssembly", "SharedArrayBuffer", "Atomics", "gc", "d8", "print",
-      "load", "read", "quit", "Worker", "importScripts", "XMLHttpRequest", "WebSocket", "localStorage", "window", "self", "global",
+      "load", "read", "quit", "Worker", "importScripts", "XMLHttpRequest", "WebSocket", "localStorage", "window", "global",
       "__dirname", "__filename", "v8", "internalBinding", "process_binding"].filter((name) => name in globalThis);`,
     expect: [],
   },
@@ -50,10 +50,11 @@ export const PROBES = [
       Error.prepareStackTrace = (error, sites) => {
         for (const site of sites) {
           let fn, self;
+          if (/^probe-/.test(site.getFileName())) continue;
           try { fn = site.getFunction(); } catch {}
           try { self = site.getThis(); } catch {}
-          if (typeof fn === "function") seen.push(fn.name || "anonymous");
-          if (self !== undefined && self !== null && self !== globalThis) seen.push("this");
+          if (fn !== undefined) seen.push("the function " + site.getFunctionName() + " of " + site.getFileName());
+          if (self !== undefined && self !== null && self !== globalThis) seen.push("this of " + site.getFunctionName() + " of " + site.getFileName());
         }
         return "custom";
       };
@@ -63,7 +64,7 @@ export const PROBES = [
       JSON.stringify({ toJSON() { return sloppy(); } });
       try { await __callHostTool__("echo", "echo", [{ toJSON() { return sloppy(); } }]); } catch {}
       console.log({ get [Symbol.toStringTag]() { return sloppy() + ""; } });
-      return seen.filter((name) => !["sloppy", "anonymous", "toJSON", "get a", "module.exports", "a", "get [Symbol.toStringTag]"].includes(name));`,
+      return seen;`,
     expect: [],
   },
   { name: "captureStackTrace on a frozen object", code: `try { Error.captureStackTrace(Object.freeze({})); return "ok"; } catch (error) { return error.name; }`, expect: (run) => assert.ok(["ok", "TypeError"].includes(run.result)) },
@@ -72,15 +73,19 @@ export const PROBES = [
     name: "Object.prototype setters see nothing of the host's",
     code: `
       const seen = [];
-      for (const key of ["seq", "service", "method", "args", "options", "resolve", "reject", "hooks", "site", "timer", "level", "message",
-        "status", "payload", "value", "get", "set", "then", "stack", "name", "code", "url", "headers", "body"]) {
-        Object.defineProperty(Object.prototype, key, { set(value) { seen.push(key); }, get() { return undefined; }, configurable: true });
+      const keys = ["seq", "service", "method", "args", "options", "resolve", "reject", "hooks", "site", "timer", "level", "message", "status",
+        "payload", "value", "get", "set", "writable", "then", "stack", "name", "code", "url", "headers", "body", "convert", "cause", "errors"];
+      for (const key of keys) {
+        const get = () => { seen.push("get " + key); };
+        const set = () => { seen.push("set " + key); };
+        Object.defineProperty(Object.prototype, key, { __proto__: null, get, set, configurable: true });
       }
       const answer = await __callHostTool__("echo", "echo", [[1, 2]]);
-      try { await __callHostTool__("echo", "fail", [{ message: "no" }]); } catch {}
-      for (const key of ["seq", "service", "method", "args", "options", "resolve", "reject", "hooks", "site", "timer", "level", "message",
-        "status", "payload", "value", "get", "set", "then", "stack", "name", "code", "url", "headers", "body"]) delete Object.prototype[key];
-      return { seen, answer };`,
+      try { await __callHostTool__("echo", "fail", [{ __proto__: null, message: "no" }]); } catch {}
+      await sleep(1);
+      for (const key of keys) delete Object.prototype[key];
+      // Settling a promise with an object looks for its then: the language says so.
+      return { __proto__: null, seen: seen.filter((one) => one !== "get then"), answer };`,
     expect: { seen: [], answer: [1, 2] },
   },
   {

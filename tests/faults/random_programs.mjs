@@ -67,7 +67,7 @@ async function interpret(program, host) {
           return await run(node.body);
         } catch (error) {
           mix("caught " + (error.code || error.message));
-          return run(node.handler);
+          return await run(node.handler);
         } finally {
           if (node.cleanup) await run(node.cleanup);
         }

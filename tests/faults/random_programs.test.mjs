@@ -42,7 +42,7 @@ describe("random programs", () => {
         const stack = await server.stack(id);
         const logs = (await server.logs(id)).map((entry) => entry.message);
         const outcomes = stack.filter((row) => row.seq > 0 && row.delivered_as > 0).sort((a, b) => a.delivered_as - b.delivered_as)
-          .map((row) => ({ seq: row.seq, failed: row.status === "failed", payload: JSON.stringify(row.result ?? row.error) }));
+          .map((row) => ({ seq: row.seq, failed: row.status === "failed", payload: JSON.stringify(row.status === "failed" ? row.error : row.result) }));
         let expected;
         try {
           expected = await model(program, outcomes);

@@ -1,7 +1,7 @@
 // Runs a fuzz target without libFuzzer: every file of its corpus, then seeded random mutations of
 // them, so that the targets run wherever the tests do.
 //
-//   <target> [corpus folder] [mutations] [seed]
+//   <target> [corpus folder] [mutations] [seed]         options (--…) are ignored
 //
 // The input at hand is kept in `crash-<target>` beside the working directory's files while it runs,
 // so whatever ends the process leaves the input that did it.
@@ -136,9 +136,20 @@ class Mutator {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const auto corpus = load(argc > 1 ? argv[1] : "");
-  const long mutations = argc > 2 ? std::atol(argv[2]) : kMutationsDefault;
-  const unsigned long seed = argc > 3 ? std::strtoul(argv[3], nullptr, 10) : 1;
+  std::vector<std::string> arguments;
+  for (int i = 1; i < argc; ++i) {
+    // sequential_test passes every program an option of GoogleTest.
+    if (std::string(argv[i]).rfind("--", 0) != 0) arguments.emplace_back(argv[i]);
+  }
+  const std::string folder = arguments.empty() ? "" : arguments[0];
+  const long mutations = arguments.size() > 1 ? std::atol(arguments[1].c_str()) : kMutationsDefault;
+  const unsigned long seed =
+      arguments.size() > 2 ? std::strtoul(arguments[2].c_str(), nullptr, 10) : 1;
+  if (!folder.empty() && !std::filesystem::is_directory(folder)) {
+    std::fprintf(stderr, "no corpus folder %s\n", folder.c_str());
+    return 2;
+  }
+  const auto corpus = load(folder);
   Witness witness("crash-" + std::filesystem::path(argv[0]).filename().string());
 
   const auto run = [&](const std::vector<std::uint8_t>& input) {
@@ -156,5 +167,5 @@ int main(int argc, char** argv) {
     ++done;
   }
   std::printf("%zu corpus inputs, %ld mutations of seed %lu\n", corpus.size(), done, seed);
-  return 0;
+  return done > 0 ? 0 : 1;
 }

@@ -13,6 +13,7 @@
 #include <variant>
 
 #include "core.h"
+#include "sequential/base/fault.h"
 #include "sequential/base/json_text.h"
 #include "sequential/base/log.h"
 #include "validate.h"
@@ -112,7 +113,7 @@ Flight Core::pop_flight(Engine& engine) {
   engine.flights.pop_front();
   engine.stalled = false;
   engine.idle_frames = 0;
-  if (!engine.flights.empty()) engine.restart_head_clock(system_clock().monotonic());
+  if (!engine.flights.empty()) engine.new_head(system_clock().monotonic());
   return flight;
 }
 
@@ -135,6 +136,8 @@ Result<void> Core::on_message(const EnginePtr& engine, protocol::SliceDone&& don
     checked.replayed = asked.cold && asked.calls_recorded > 0;
     result = std::move(checked);
   }
+
+  FAULT_POINT("runner.before_reply");
 
   Lock lock(mutex_);
   const Flight flight = pop_flight(*engine);

@@ -150,7 +150,7 @@ void Core::launch(Engine& engine, const JobPtr& job) {
     }
   }
   ++job->sendings;
-  if (engine.flights.empty()) engine.restart_head_clock(system_clock().monotonic());
+  if (engine.flights.empty()) engine.new_head(system_clock().monotonic());
   engine.flights.push_back(std::move(flight));
   engine.outbox.push_back(std::move(send));
   start_tick(slots_[static_cast<std::size_t>(engine.slot)]->engine);

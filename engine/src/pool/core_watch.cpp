@@ -159,10 +159,11 @@ std::optional<Fate> Core::judge(Engine& engine, MonoTime now, std::optional<std:
                      std::to_string(limits.cpu_ms)};
 }
 
-// A slice runs long. What waits behind it goes to another engine, if one has room: slices have no
-// effect but their answer, so one may even be begun twice and the first answer dropped.
+// A slice takes long, be it that it runs, is replayed or waits for its journal. What waits behind
+// it goes to another engine, if one has room: slices have no effect but their answer, so one may
+// even be begun twice and the first answer dropped.
 void Core::relieve(Engine& engine, MonoTime now, Completions& completions) {
-  if (engine.flights.empty() || now - engine.head_since < kStallAfter) return;
+  if (engine.flights.empty() || now - engine.head_arrived < kStallAfter) return;
   if (!another_has_room(engine)) return;
   engine.stalled = true;
   std::vector<JobPtr> moved;

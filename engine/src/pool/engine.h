@@ -151,6 +151,7 @@ struct Engine {
   bool page_held = false;      // `page` is being sent, by the sender
   RecordedPage page;           // the sender's while page_held
   protocol::CodeLedger ledger;
+  MonoTime head_arrived;         // when the first flight became first
   MonoTime head_since;           // the first flight's clock: first in line, progress, journal
   std::uint64_t head_epoch = 0;  // rises whenever head_since is set
   std::uint64_t cpu_epoch = 0;   // head_epoch to which cpu_base_ms belongs
@@ -170,6 +171,10 @@ struct Engine {
       if (flight.number == number) return &flight;
     }
     return nullptr;
+  }
+  void new_head(MonoTime now) {
+    head_arrived = now;
+    restart_head_clock(now);
   }
   void restart_head_clock(MonoTime now) {
     head_since = now;

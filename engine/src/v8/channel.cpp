@@ -76,7 +76,7 @@ Result<std::optional<protocol::ToEngine>> Channel::read() {
   }
 }
 
-bool Channel::ready() {
+bool Channel::ready(Micros patience) {
   if (ahead_) return true;
   auto message = take_buffered();
   if (message.has_error()) return true;  // read() meets it again
@@ -85,7 +85,9 @@ bool Channel::ready() {
     return true;
   }
   pollfd poll_fd{.fd = fd_, .events = POLLIN, .revents = 0};
-  return ::poll(&poll_fd, 1, 0) > 0;
+  const timespec wait{.tv_sec = patience.count() / 1'000'000,
+                      .tv_nsec = patience.count() % 1'000'000 * 1'000};
+  return ::ppoll(&poll_fd, 1, &wait, nullptr) > 0;
 }
 
 bool Channel::write(const protocol::FromEngine& message) {

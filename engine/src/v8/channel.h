@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "sequential/base/clock.h"
 #include "sequential/base/error.h"
 #include "sequential/engine/protocol.h"
 
@@ -22,8 +23,8 @@ class Channel {
   // Waits for the next message; after read_hello. nullopt as above.
   Result<std::optional<protocol::ToEngine>> read();
 
-  // True if a read would not have to wait long.
-  bool ready();
+  // True as soon as a read would not have to wait, false if that takes longer than `patience`.
+  bool ready(Micros patience);
 
   // False if the broker is gone.
   bool write(const protocol::FromEngine& message);

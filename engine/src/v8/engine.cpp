@@ -14,6 +14,9 @@ namespace {
 // A Check has a page of its own in the last words: no run is at work.
 constexpr std::int64_t kNoRun = 0;
 
+// A broker that has the next frame nearly ready must not find the engine busy with something else.
+constexpr Micros kIdleAfter{500};
+
 Error violation(const char* what) { return make_error(Errc::corrupt, what); }
 
 }  // namespace
@@ -43,7 +46,7 @@ Result<void> Engine::serve() {
                                       .base_blob_bytes = static_cast<std::int64_t>(base_.size()),
                                       .base_from_file = base_.from_file()}));
   for (;;) {
-    if (!channel_.ready()) warm_.prepare_ahead();
+    if (warm_.has_idle_work() && !channel_.ready(kIdleAfter)) warm_.do_idle_work();
     SEQUENTIAL_TRY(auto message, channel_.read());
     if (!message) return success();
     SEQUENTIAL_TRY(handle(std::move(*message)));
@@ -91,10 +94,10 @@ Result<void> Engine::begin_warm(const protocol::Begin& frame) {
     const v8::HandleScope handles(isolate.isolate());
     const auto context = run->context.Get(isolate.isolate());
     Slice slice(host, frame, isolate);
-    SEQUENTIAL_TRY(auto answered, slice.run_warm(context));
+    SEQUENTIAL_TRY(auto answered, slice.run_warm(context, run->script_id));
     done = std::move(answered);
     if (done.warm) {
-      warm_.keep(frame.run, isolate, context, frame.delivered_through, slice.calls_emitted());
+      warm_.keep(frame.run, isolate, context, slice, frame.delivered_through);
     }
   }
   if (!done.warm) warm_.drop(frame.run);
@@ -117,7 +120,7 @@ Result<void> Engine::begin_cold(protocol::Begin& frame) {
     SEQUENTIAL_TRY(auto answered, slice.run_cold(context, *function));
     done = std::move(answered);
     if (done.warm) {
-      warm_.keep(frame.run, isolate, context, frame.delivered_through, slice.calls_emitted());
+      warm_.keep(frame.run, isolate, context, slice, frame.delivered_through);
     }
   }
   if (!done.warm) warm_.leave(isolate);

@@ -68,7 +68,7 @@ Result<void> run_self_test(const Platform& platform, BaseBlob& base) {
   resume.delivered_through = 1;
   resume.outcomes = {{.seq = 1, .delivered_as = 1, .payload = R"(["a",1])", .at_ms = 5}};
   Slice slice(host, resume, isolate);
-  SEQUENTIAL_TRY(const auto done, slice.run_warm(context));
+  SEQUENTIAL_TRY(const auto done, slice.run_warm(context, -1));
   if (done.payload != kExpected) return failed("the result is " + done.payload);
   return success();
 }

@@ -62,24 +62,27 @@ bool Slice::going() const {
          !isolate_.condemned() && !effects_.matcher.divergence().has_value();
 }
 
+// V8 forgets a termination once the script has unwound, so what caused it is asked too.
+bool Slice::stopped() const {
+  return isolate_.isolate()->IsExecutionTerminating() || isolate_.condemned() ||
+         !effects_.stop_code.empty() || host_.watchdog.fired() != Watchdog::Fired::no;
+}
+
 bool Slice::turn(const std::function<void()>& f) {
   v8::Isolate* const isolate = isolate_.isolate();
   host_.watchdog.arm(isolate);
   f();
-  if (!isolate->IsExecutionTerminating()) {
+  if (!stopped()) isolate->PerformMicrotaskCheckpoint();
+  if (!isolate_.rejections().empty() && !stopped()) {
+    report_rejections(Control(isolate->GetCurrentContext()));
+    // Describing a reason can run getters of the task, and those can make promises ready.
     isolate->PerformMicrotaskCheckpoint();
-    if (!isolate_.rejections().empty() && !isolate->IsExecutionTerminating()) {
-      report_rejections(Control(isolate->GetCurrentContext()));
-      // Describing a reason can run getters of the task, and those can make promises ready.
-      isolate->PerformMicrotaskCheckpoint();
-    }
   }
-  const bool terminating = isolate->IsExecutionTerminating();
-  const auto fired = host_.watchdog.disarm();
-  if (fired_ == Watchdog::Fired::no) fired_ = fired;
   refused_buffer_ = isolate_.allocator().take_refused() || refused_buffer_;
   const bool neighbours_matter = refused_buffer_ && isolate_.runs > 1;
-  if (terminating || fired != Watchdog::Fired::no || neighbours_matter) isolate_.condemn();
+  if (stopped() || neighbours_matter) isolate_.condemn();
+  fired_ = host_.watchdog.disarm();
+  if (fired_ != Watchdog::Fired::no) isolate_.condemn();
   return going();
 }
 
@@ -96,8 +99,9 @@ void Slice::report_rejections(const Control& control) {
   }
 }
 
-Result<protocol::SliceDone> Slice::run_warm(v8::Local<v8::Context> context) {
+Result<protocol::SliceDone> Slice::run_warm(v8::Local<v8::Context> context, int script_id) {
   const v8::Context::Scope entered(context);
+  effects_.script_id = script_id;
   delivered_ = begin_.delivered_from;
   for (const protocol::OutcomeFrame& outcome : begin_.outcomes) {
     if (!going()) break;

@@ -43,14 +43,19 @@ class Slice {
   // Highest call number issued so far, of this run in all its slices.
   std::int64_t calls_emitted() const { return effects_.calls_emitted; }
 
+  // The script that the task's code is, for the line numbers of its calls.
+  int script_id() const { return effects_.script_id; }
+
   // In the context, which is the run's warm one.
-  Result<protocol::SliceDone> run_warm(v8::Local<v8::Context> context);
+  Result<protocol::SliceDone> run_warm(v8::Local<v8::Context> context, int script_id);
   // In a fresh context. not_warm if the journal was abandoned.
   Result<protocol::SliceDone> run_cold(v8::Local<v8::Context> context, TaskFunction& function);
 
  private:
   // False if the slice is over: ended, stopped by a limit, or divergent.
   bool going() const;
+  // True once V8 was told to stop.
+  bool stopped() const;
   // Runs f and everything it makes ready to run, under the watchdog. False as going().
   bool turn(const std::function<void()>& f);
   bool start(v8::Local<v8::Context> context, TaskFunction& function);

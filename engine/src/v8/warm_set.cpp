@@ -28,21 +28,20 @@ WarmSet::Run* WarmSet::find(std::int64_t run) {
 }
 
 void WarmSet::keep(std::int64_t run, TaskIsolate& isolate, v8::Local<v8::Context> context,
-                   std::int64_t position, std::int64_t calls) {
-  const auto found = runs_.find(run);
-  if (found != runs_.end()) {  // it was warm before and still is
-    found->second.position = position;
-    found->second.calls = calls;
-    return;
+                   const Slice& slice, std::int64_t position) {
+  auto found = runs_.find(run);
+  if (found == runs_.end()) {
+    ages_.push_front(run);
+    found = runs_.emplace(run, Run{}).first;
+    Run& kept = found->second;
+    kept.id = run;
+    kept.isolate = &isolate;
+    kept.context.Reset(isolate.isolate(), context);
+    kept.script_id = slice.script_id();
+    kept.age = ages_.begin();
   }
-  ages_.push_front(run);
-  Run& kept = runs_[run];
-  kept.id = run;
-  kept.isolate = &isolate;
-  kept.context.Reset(isolate.isolate(), context);
-  kept.position = position;
-  kept.calls = calls;
-  kept.age = ages_.begin();
+  found->second.position = position;
+  found->second.calls = slice.calls_emitted();
 }
 
 void WarmSet::drop(std::int64_t run) {
@@ -135,6 +134,7 @@ void WarmSet::settle_accounts(TaskIsolate& isolate) {
   if (++slices_since_measured_ >= kSlicesPerMeasurement) {
     slices_since_measured_ = 0;
     measure(isolate);
+    pump_due_ = last_started_ != nullptr;
   }
   while (static_cast<std::int64_t>(runs_.size()) > options_.runs_max && ages_.size() > 1) {
     TaskIsolate* const from = runs_.at(ages_.back()).isolate;
@@ -156,11 +156,17 @@ void WarmSet::settle_accounts(TaskIsolate& isolate) {
 
 std::vector<std::int64_t> WarmSet::take_evicted() { return std::exchange(evicted_, {}); }
 
-void WarmSet::prepare_ahead() {
-  if (last_started_ == nullptr) return;
+bool WarmSet::has_idle_work() const {
+  if (last_started_ == nullptr) return false;
+  const bool wants_spare =
+      !last_started_->has_spare() && has_room(*last_started_) && bytes_ <= options_.bytes_max;
+  return wants_spare || pump_due_;
+}
+
+void WarmSet::do_idle_work() {
+  pump_due_ = false;
   platform_.pump(last_started_->isolate());
-  if (last_started_->has_spare() || !has_room(*last_started_) || bytes_ > options_.bytes_max) return;
-  last_started_->make_spare();
+  if (has_idle_work()) last_started_->make_spare();
 }
 
 }  // namespace sequential::engine::v8host

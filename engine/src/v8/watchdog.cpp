@@ -49,6 +49,11 @@ void Watchdog::arm(v8::Isolate* isolate) {
   if (wake) wake_.notify_one();
 }
 
+Watchdog::Fired Watchdog::fired() {
+  const std::lock_guard lock(mutex_);
+  return fired_;
+}
+
 Watchdog::Fired Watchdog::disarm() {
   const std::lock_guard lock(mutex_);
   isolate_ = nullptr;

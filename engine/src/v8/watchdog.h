@@ -26,6 +26,8 @@ class Watchdog {
   ~Watchdog();
 
   void arm(v8::Isolate* isolate);
+  // Whether it has terminated the turn under way.
+  Fired fired();
   // After this returns, the isolate is not terminated any more on behalf of the turn.
   Fired disarm();
 

@@ -273,8 +273,8 @@ Result<CallOptions> read_options(std::string_view argument, std::string_view cal
     if (options.subject.empty()) return fault("subject", "an e-mail address");
   }
   if (const std::string_view scopes = member("scopes"); !json_is_null(scopes)) {
-    options.scopes = split_scopes(json_is_string(scopes) ? json_text_value(scopes).value_or("")
-                                                         : std::string(scopes));
+    if (json_is_string(scopes)) options.scopes = split_scopes(json_text_value(scopes).value_or(""));
+    if (json_is_array(scopes)) options.scopes = split_scopes(scopes);
     if (options.scopes.empty()) return fault("scopes", "a list of scopes");
   }
   for (const std::string_view name : {"responseType", "encoding"}) {

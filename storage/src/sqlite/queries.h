@@ -103,8 +103,10 @@ class Queries {
       "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args, result, error"
       " FROM stack_runs WHERE task_run_id = ?1 AND seq > ?2 ORDER BY seq"};
   Statement outcomes_{db_,
-      "SELECT seq, delivered_as, status, ended_at, result, error FROM stack_runs"
-      " WHERE task_run_id = ?1 AND delivered_as > ?2 ORDER BY delivered_as LIMIT ?3"};
+      "SELECT seq, delivered_as, status, ended_at, result, error"
+      " FROM stack_runs INDEXED BY stack_runs_journal"
+      " WHERE task_run_id = ?1 AND delivered_as > ?2 AND delivered_as > 0"
+      " ORDER BY delivered_as LIMIT ?3"};
 
   Statement begin_{db_, "BEGIN"};
   Statement commit_{db_, "COMMIT"};

@@ -10,7 +10,9 @@ export function exchange({ url, method = "GET", headers = {}, body, agent, timeo
   return new Promise((resolve, reject) => {
     const all = { ...headers };
     if (body !== undefined) all["content-length"] = Buffer.byteLength(body);
-    const request = http.request(url, { method, headers: all, agent });
+    // The path is sent as it is written: a URL would resolve dots and escapes first.
+    const { hostname, port, origin } = new URL(url);
+    const request = http.request({ hostname, port, path: url.slice(origin.length) || "/", method, headers: all, agent });
     const timer = setTimeout(() => request.destroy(new Error(`${method} ${url}: no answer in ${timeoutMs} ms`)), timeoutMs);
     const fail = (error) => {
       clearTimeout(timer);

@@ -80,7 +80,8 @@ class Generator {
   }
 
   std::string mutated(std::string text) {
-    constexpr std::string_view bytes = "\"\\{}[],:0123456789.eE+-tfnu \x80\xbf\xc3\xe2\xf0\xff\x1f/d8";
+    constexpr std::string_view bytes =
+        "\"\\{}[],:0123456789.eE+-tfnu \x80\xbf\xc3\xe2\xf0\xff\x1f/d8";
     for (std::size_t n = 1 + below(3); n > 0; --n) {
       const std::size_t at = below(text.size() + 1);
       const char byte = chance(8) ? static_cast<char>(1 + below(255)) : bytes[below(bytes.size())];
@@ -101,9 +102,10 @@ class Generator {
 // nlohmann refuses escapes of lone surrogates, which we take; so none is left in what both judge.
 std::string without_surrogate_escapes(std::string text) {
   for (std::size_t at = 0; at + 5 < text.size(); ++at) {
+    constexpr std::string_view second = "89abcdefABCDEF";
     const bool surrogate = text[at] == '\\' && text[at + 1] == 'u' &&
                            (text[at + 2] == 'd' || text[at + 2] == 'D') &&
-                           std::string_view("89abcdefABCDEF").find(text[at + 3]) != std::string::npos;
+                           second.find(text[at + 3]) != std::string::npos;
     if (surrogate) {
       text[at + 2] = '0';
       text[at + 3] = '0';

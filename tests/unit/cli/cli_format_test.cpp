@@ -68,5 +68,14 @@ TEST(JsonBody, LoneSurrogatesOfJavaScriptAreReplaced) {
   EXPECT_FALSE(parse_body("{"));
 }
 
+TEST(JsonBody, IndentingChangesNothingButSpace) {
+  const std::string_view text = R"( {"z":1.0,"a":[9007199254740993, "\ud800 {\",:}" ,[ ],{ }],"z":-0})";
+  EXPECT_EQ(pretty(text),
+            "{\n  \"z\": 1.0,\n  \"a\": [\n    9007199254740993,\n    \"\\ud800 {\\\",:}\",\n    [],\n"
+            "    {}\n  ],\n  \"z\": -0\n}");
+  EXPECT_EQ(pretty(std::string_view("null")), "null");
+  EXPECT_EQ(pretty(std::string_view("{broken")), "{broken");
+}
+
 }  // namespace
 }  // namespace sequential::cli

@@ -55,7 +55,7 @@ TEST(Publish, UnchangedCodeIsToldApart) {
 TEST(Publish, ACompileErrorShowsTheLineWithACaret) {
   FakeServer server([](const FakeRequest&) {
     return FakeReply{.status = 422,
-                     .body = R"({"code":"code_invalid","detail":"SyntaxError: Unexpected token '{'",
+                     .body = R"({"code":"code_invalid","detail":"bad.js:2:12: SyntaxError: Unexpected token '{'",
                                  "line":2,"column":12})"};
   });
   const TempFolder folder;

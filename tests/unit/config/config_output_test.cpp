@@ -59,7 +59,8 @@ TEST(PrintConfig, ShowsEverySettingWithItsOriginAndHidesSecrets) {
   EXPECT_THAT(text, Not(HasSubstr("hunter2")));
   const json printed = json::parse(text);
   EXPECT_EQ(printed.size(), settings().size());
-  EXPECT_EQ(printed["log.level"], json({{"value", "warn"}, {"origin", "environment SEQUENTIAL_LOG_LEVEL"}}));
+  EXPECT_EQ(printed["log.level"],
+            json({{"value", "warn"}, {"origin", "environment SEQUENTIAL_LOG_LEVEL"}}));
   EXPECT_EQ(printed["server.port"], json({{"value", 8765}, {"origin", "default"}}));
   EXPECT_EQ(printed["services.http.proxy"], json({{"value", "(hidden)"}, {"origin", "flag"}}));
 }

@@ -133,7 +133,7 @@ TEST_F(PoolFault, ARunThatKillsAgainAndAgainHarmsNobodyElse) {
 
 TEST_F(PoolFault, WhenNoEngineCanBeStartedWhatWaitsIsToldWhy) {
   const auto engine = dir_.path() / "engine";
-  std::filesystem::create_symlink(FAKE_ENGINE, engine);
+  std::filesystem::create_symlink(TEST_ENGINE, engine);
   options_.engine_path = engine.string();
   open();
   std::filesystem::remove(engine);
@@ -142,7 +142,7 @@ TEST_F(PoolFault, WhenNoEngineCanBeStartedWhatWaitsIsToldWhy) {
   ASSERT_TRUE(waiting.has_error());
   EXPECT_EQ(waiting.error().code, Errc::unavailable);
   EXPECT_NE(waiting.error().message.find(engine.string()), std::string::npos);
-  std::filesystem::create_symlink(FAKE_ENGINE, engine);
+  std::filesystem::create_symlink(TEST_ENGINE, engine);
   // It is tried again by itself.
   for (int i = 0; i < 100; ++i) {
     if (run(request(3, "")).has_value()) return;

@@ -125,7 +125,7 @@ class Gate {
 class PoolTest : public ::testing::Test {
  protected:
   PoolTest() : work_(boost::asio::make_work_guard(io_)) {
-    options_.engine_path = FAKE_ENGINE;
+    options_.engine_path = TEST_ENGINE;
     options_.processes = 1;
     for (auto& thread : threads_) thread = std::thread([this] { io_.run(); });
   }

@@ -25,7 +25,7 @@ class PoolStart : public PoolTest {
   // The fake engine under a name that tells it how to start.
   void use_engine(const std::string& name) {
     const auto link = dir_.path() / name;
-    std::filesystem::create_symlink(FAKE_ENGINE, link);
+    std::filesystem::create_symlink(TEST_ENGINE, link);
     options_.engine_path = link.string();
   }
   std::string open_error() {

@@ -190,7 +190,7 @@ TEST(GapiRequestTest, QueriesAreWrittenLikeGooglesClientDoes) {
             base + "?includeSpamTrash=true&x=false&n=1.5&z=");
   EXPECT_EQ(url("gmail.users.messages.list", R"({"userId":"me","q":"+&=#!'()*"})"),
             base + "?q=%2B%26%3D%23%21%27%28%29%2A");
-  EXPECT_EQ(url("drive.files.list", R"({"fields":"files(id,name)","alt":"media"})"),
+  EXPECT_EQ(url("drive.files.list", R"j({"fields":"files(id,name)","alt":"media"})j"),
             "https://www.googleapis.com/drive/v3/files?fields=files%28id%2Cname%29&alt=media");
 }
 

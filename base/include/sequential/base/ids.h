@@ -1,5 +1,6 @@
 #pragma once
-// Strong 64-bit ids: a TaskRunId cannot be passed where a StackRunId is meant. 0 is never a valid id.
+// Strong 64-bit ids: a TaskRunId cannot be passed where a StackRunId is meant. 0 is never a valid
+// id.
 
 #include <compare>
 #include <cstdint>

@@ -18,10 +18,11 @@ inline constexpr std::size_t kJsonDepthMax = 512;
 
 enum class DuplicateKeys { allow, refuse };
 
-// OK if `text` is exactly one JSON value in strict UTF-8, no deeper than kJsonDepthMax, with numbers
-// that a double can hold (1e400 is refused; an escaped lone surrogate is not: JSON.stringify writes
-// them). Errors: invalid_json with the byte offset and what was expected. Linear time (n log n when
-// duplicates are refused), no recursion, no allocation but for the keys when duplicates are refused.
+// OK if `text` is exactly one JSON value in strict UTF-8, no deeper than kJsonDepthMax, with
+// numbers that a double can hold. (1e400 is refused; an escaped lone surrogate is not, because
+// JSON.stringify writes them.) Errors: invalid_json with the byte offset and what was expected. No
+// recursion. Linear time and no allocation, unless duplicates are refused: then n log n, and the
+// keys.
 Result<void> check_json(std::string_view text, DuplicateKeys duplicates = DuplicateKeys::allow);
 
 bool is_valid_utf8(std::string_view text) noexcept;
@@ -40,7 +41,9 @@ std::string clip_utf8(std::string_view text, std::size_t bytes_max);
 std::string_view json_member(std::string_view object_text, std::string_view key);
 
 // A simple writer for flat objects built from texts:
-//   JsonObject o; o.string("name", n); o.raw("input", input_text); o.number("id", 3); std::move(o).text()
+//   JsonObject o;
+//   o.string("name", n).raw("input", input_text).number("id", 3);
+//   std::move(o).text()
 class JsonObject {
  public:
   JsonObject& string(std::string_view key, std::string_view value);

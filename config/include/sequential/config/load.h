@@ -55,8 +55,8 @@ struct FixedLimit {
   std::string_view help;
 };
 
-// Body of GET /limits: {"limits":[{"name","value","unit","min","max","help"}…]}, every bounded number
-// among the settings and the fixed ones.
+// Body of GET /limits: {"limits":[{"name","value","unit","min","max","help"}…]}, every bounded
+// number among the settings and the fixed ones.
 std::string limits_json(const Config& config, std::span<const FixedLimit> fixed = {});
 
 }  // namespace sequential::config

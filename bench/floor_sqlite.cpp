@@ -171,8 +171,9 @@ class Raw {
     insert_ = prepare(
         "INSERT INTO stack_runs (id, task_run_id, seq, parent_stack_run_id, status, epoch, attempt,"
         " priority, available_at, lease_owner, lease_until, slice, delivered_as, created_at,"
-        " updated_at, delivery, service_name, method_name, args) VALUES (?1, 1, ?2, 1, 'processing',"
-        " 1, 1, 0, ?3, '0123456789abcdef', ?3, ?2, 0, ?3, ?3, 0, 'echo', 'echo', ?4)");
+        " updated_at, delivery, service_name, method_name, args)"
+        " VALUES (?1, 1, ?2, 1, 'processing', 1, 1, 0, ?3, '0123456789abcdef', ?3, ?2, 0, ?3, ?3,"
+        " 0, 'echo', 'echo', ?4)");
     suspend_ = prepare(
         "UPDATE stack_runs SET status = 'suspended_waiting_child', call_count = ?1, updated_at = ?2"
         " WHERE id = 1");

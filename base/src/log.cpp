@@ -109,7 +109,7 @@ struct Backend {
   bool json = false;
   bool colour = false;
   std::shared_ptr<Traffic> traffic = std::make_shared<Traffic>();
-  std::shared_ptr<spdlog::details::thread_pool> pool;
+  std::shared_ptr<spdlog::details::thread_pool> pool;  // only start and stop touch it
   std::shared_ptr<spdlog::async_logger> logger;
 };
 
@@ -144,6 +144,7 @@ void shut(const std::shared_ptr<Backend>& backend) {
     traffic.drained.wait_for(lock, kFlushWait, [&traffic] { return traffic.queued.load() == 0; });
   }
   traffic.stopping = true;  // What is left is lost if nobody reads; the thread ends either way.
+  backend->pool.reset();    // Joins the thread; a logger on its way finds no pool and drops.
 }
 
 }  // namespace
@@ -157,6 +158,8 @@ void start_logging(LogLevel level, LogFormat format) {
   backend->logger = std::make_shared<spdlog::async_logger>(
       "", std::make_shared<StderrSink>(backend->traffic, backend->json), backend->pool,
       spdlog::async_overflow_policy::block);
+  // Only that logging has been stopped meanwhile; spdlog would write about it to stderr.
+  backend->logger->set_error_handler([](const std::string&) { lines_dropped.fetch_add(1); });
   level_now = static_cast<int>(level);
   shut(exchange_backend(std::move(backend)));
 }
@@ -188,10 +191,11 @@ void log(LogLevel level, std::string_view message, std::initializer_list<LogFiel
     lines_dropped.fetch_add(1);
     return;
   }
-  backend->logger->log(spdlog::level::critical,
-                       backend->json
-                           ? log_format::json_line(now, level, message, fields)
-                           : log_format::text_line(now, level, message, fields, backend->colour));
+  const std::string line =
+      backend->json ? log_format::json_line(now, level, message, fields)
+                    : log_format::text_line(now, level, message, fields, backend->colour);
+  // The levels are ours: to spdlog every line is one that it must pass on.
+  backend->logger->log(spdlog::level::critical, spdlog::string_view_t(line));
 }
 
 }  // namespace sequential

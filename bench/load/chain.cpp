@@ -88,6 +88,7 @@ Result<Sample> bench_chain(const Plan& plan) {
     rates.push_back(rounded_to(calls / ms * 1'000, 1));
   }
   const Snapshot after = take_snapshot(server.pid());
+  SEQUENTIAL_TRY(auto stats, healthy_stats(connection, to));
   SEQUENTIAL_TRY(server.stop());
 
   Sample sample;
@@ -97,6 +98,7 @@ Result<Sample> bench_chain(const Plan& plan) {
   sample.detail["warm_up_calls"] = kWarmUpCalls;
   sample.detail["warm_up_ms"] = rounded_to(warm_up_ms, 2);
   sample.detail["rounds_calls_per_s"] = rates;
+  sample.detail["stats"] = std::move(stats);
   sample.detail["usage"] = usage_json(before, after, static_cast<double>(calls) * plan.rounds);
   return sample;
 }
@@ -115,6 +117,7 @@ Result<Sample> bench_long(const Plan& plan) {
   SEQUENTIAL_TRY(check_completed(answer, calls));
   SEQUENTIAL_TRY(const auto run, run_id(answer));
   SEQUENTIAL_TRY(const auto rows, checked_stack(connection, to, run, calls));
+  SEQUENTIAL_TRY(auto stats, healthy_stats(connection, to));
   SEQUENTIAL_TRY(server.stop());
 
   Sample sample;
@@ -123,6 +126,7 @@ Result<Sample> bench_long(const Plan& plan) {
   SEQUENTIAL_TRY(add_windows(rows, sample));
   sample.metrics["peak_rss_mb"] = peak_rss_mb(after);
   sample.detail["calls"] = calls;
+  sample.detail["stats"] = std::move(stats);
   sample.detail["usage"] = usage_json(before, after, calls);
   return sample;
 }

@@ -137,6 +137,7 @@ Result<Sample> bench_fleet(const Plan& plan) {
     burst_rates.push_back(rate);
   }
   const double rss = peak_rss_mb(take_snapshot(server.pid()));
+  SEQUENTIAL_TRY(auto stats, healthy_stats(connection, to));
   SEQUENTIAL_TRY(server.stop());
 
   Sample sample;
@@ -149,6 +150,7 @@ Result<Sample> bench_fleet(const Plan& plan) {
   sample.detail["calls"] = calls;
   sample.detail["concurrency"] = plan.concurrency;
   sample.detail["rounds_calls_per_s"] = rates;
+  sample.detail["stats"] = std::move(stats);
   sample.detail["usage"] =
       usage_json(before, after, static_cast<double>(runs) * calls * plan.rounds);
   return sample;

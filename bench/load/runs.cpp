@@ -125,6 +125,19 @@ Result<std::vector<Json>> checked_stack(HttpConnection& connection, const Endpoi
   return rows;
 }
 
+Result<nlohmann::ordered_json> healthy_stats(HttpConnection& connection, const Endpoint& to) {
+  SEQUENTIAL_TRY(const auto stats, get_json(connection, to, "/stats"));
+  const Json& engine = member(stats, "engine");
+  const Json& chain = member(stats, "chain");
+  if (!is_number(engine, "deaths", 0)) return wrong("an engine process died", stats.dump());
+  nlohmann::ordered_json kept = nlohmann::ordered_json::object();
+  for (const char* name : {"slices", "replays", "evictions"}) kept[name] = member(engine, name);
+  for (const char* name : {"sent", "failed", "dropped"}) {
+    kept[std::string("hints_") + name] = member(chain, name);
+  }
+  return kept;
+}
+
 Result<double> timed_run(HttpConnection& connection, const Endpoint& to, int calls) {
   const std::string request = execute_request(to, calls, Wait::for_result);
   const MonoTime begun = system_clock().monotonic();

@@ -47,6 +47,10 @@ struct Prepared {
 };
 Result<Prepared> prepare(const ServerCommand& command, const std::string& task_file);
 
+// What the server says of its engines and hints (GET /stats). An error if an engine died: a figure
+// with replays in it is not what it says it is.
+Result<nlohmann::ordered_json> healthy_stats(HttpConnection& connection, const Endpoint& to);
+
 inline constexpr Millis kAnswerWithin{310'000};  // longer than any wait that we ask for
 
 }  // namespace sequential::bench

@@ -29,6 +29,7 @@ Result<Sample> bench_start(const Plan& plan) {
     times_ms.push_back(ms);
   }
   const Snapshot after = take_snapshot(server.pid());
+  SEQUENTIAL_TRY(auto stats, healthy_stats(connection, to));
   SEQUENTIAL_TRY(server.stop());
 
   Sample sample;
@@ -40,6 +41,7 @@ Result<Sample> bench_start(const Plan& plan) {
   sample.detail["first_ms"] = rounded_to(first_ms, 2);
   sample.detail["max_ms"] = rounded_to(percentile(times_ms, 100), 3);
   sample.detail["until_listening_ms"] = server.until_listening().count();
+  sample.detail["stats"] = std::move(stats);
   sample.detail["usage"] = usage_json(before, after, runs);
   return sample;
 }

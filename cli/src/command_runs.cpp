@@ -140,12 +140,12 @@ int runs_list(Session& session, const RunsListOptions& options) {
 }
 
 int runs_show(Session& session, const RunsShowOptions& options) {
+  const Session::Answer answer = session.ask({.path = "/runs/" + std::to_string(options.id)});
+  if (!answer) return answer.exit;  // before waiting: nobody there, or no such run
   if (options.wait) {
     const Followed end = follow_run(session, options.id, std::chrono::seconds(options.timeout_s));
     return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
   }
-  const Session::Answer answer = session.ask({.path = "/runs/" + std::to_string(options.id)});
-  if (!answer) return answer.exit;
   const std::string& body = answer.response.body;
   if (session.json()) {
     session.print_json(body);

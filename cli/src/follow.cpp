@@ -46,8 +46,7 @@ class Progress {
       rate_at_ = now;
     }
     std::string line = "run " + std::to_string(run) + "  " + text_of(record, "status") + "  " +
-                       grouped(calls) + (calls == 1 ? " call  " : " calls  ") +
-                       grouped(static_cast<std::int64_t>(std::max(rate_, 0.0))) + "/s  " +
+                       grouped(calls) + (calls == 1 ? " call  " : " calls  ") + show_rate() + "  " +
                        show_duration_ms(since(start_).count());
     if (!last_log.empty()) line += "  " + last_log;
     write(line);
@@ -63,6 +62,12 @@ class Progress {
   }
 
  private:
+  std::string show_rate() const {
+    char text[32];
+    if (rate_ >= 10) return grouped(static_cast<std::int64_t>(rate_)) + "/s";
+    std::snprintf(text, sizeof text, "%.1f/s", std::max(rate_, 0.0));
+    return text;
+  }
   void write(const std::string& line) {
     if (!live()) return;
     const std::size_t columns = std::max<std::size_t>(session_.err().columns, 20) - 1;

@@ -1,7 +1,7 @@
 // Part 2: everything that could differ between two executions of the same journal is replaced by
 // state of this closure, which lives in the JS heap and so in every checkpoint.
 
-// ---- clock: stands still within a turn, moves to the recorded time of each delivered outcome -----
+// ---- clock: stands still within a turn, moves to the recorded time of each delivered outcome ----
 let now = 0;
 let timeOrigin = 0;
 
@@ -28,7 +28,7 @@ defineGetter(performanceObject, 'timeOrigin', function () { return timeOrigin; }
 tag(performanceObject, 'Performance');
 define(globalObject, 'performance', performanceObject);
 
-// ---- randomness: sfc32 from the run's recorded seed; not for secrets ---------------------------------
+// ---- randomness: sfc32 from the run's recorded seed; not for secrets ----------------------------
 let seedA = 1;
 let seedB = 2;
 let seedC = 3;
@@ -97,7 +97,7 @@ define(cryptoObject, 'randomUUID', {
 tag(cryptoObject, 'Crypto');
 define(globalObject, 'crypto', cryptoObject);
 
-// ---- garbage collection is not observable: a WeakRef holds its target, a registry never fires ------
+// ---- garbage collection is not observable: a WeakRef holds its target, a registry never fires ---
 {
   class WeakRef {
     #target;
@@ -127,7 +127,7 @@ define(globalObject, 'crypto', cryptoObject);
   define(globalObject, 'FinalizationRegistry', FinalizationRegistry);
 }
 
-// ---- removed: shared memory, blocking, machine code (switched off by V8 flags as well) --------------
+// ---- removed: shared memory, blocking, machine code (switched off by V8 flags as well) ----------
 deleteProperty(globalObject, 'WebAssembly');
 deleteProperty(globalObject, 'SharedArrayBuffer');
 deleteProperty(globalObject, 'Atomics');

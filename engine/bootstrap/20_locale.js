@@ -117,7 +117,9 @@ function wrapIntlLocale(Intl) {
     return text;
   };
   function Locale(text, options) {
-    if (new.target === undefined) throw new NativeTypeError("Constructor Intl.Locale requires 'new'");
+    if (new.target === undefined) {
+      throw new NativeTypeError("Constructor Intl.Locale requires 'new'");
+    }
     const source = isObject(text) && stateGet(state, text) !== undefined ? stateGet(state, text)
         : text;
     stateSet(state, this, apply(nativeToString, construct(Native, [source, options]), []));

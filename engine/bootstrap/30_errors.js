@@ -26,10 +26,19 @@ function hostErrorClass(name, code) {
 
 // The stack lines of the place where the call was made, without the header line.
 function siteFrames(site) {
-  const text = site.stack;
+  let text;
+  try {
+    text = site.stack;  // calls the task's Error.prepareStackTrace, if it has set one
+  } catch {
+    return '';
+  }
   if (typeof text !== 'string') return '';
   const at = stringIndexOf(text, '\n    at ');
   return at < 0 ? '' : stringSlice(text, at);
+}
+
+function isCode(code) {
+  return typeof code === 'string' || typeof code === 'number';
 }
 
 // `payload` is what JSON.parse made of the recorded error.
@@ -39,13 +48,19 @@ function hostError(payload, call) {
   const message = own(payload, 'message');
   const Class = hostErrorClass(name, code);
   const error = new Class(typeof message === 'string' ? message : 'the host call failed');
-  define(error, 'code', typeof code === 'string' ? code : 'service_error');
+  // Google's codes are numbers, ours are texts.
+  define(error, 'code', isCode(code) ? code : 'service_error');
   define(error, 'status', own(payload, 'status'));
   define(error, 'service', call.service);
   define(error, 'method', call.method);
   define(error, 'errors', own(payload, 'errors'));
-  define(error, 'stack', `${errorHeader(error)}${siteFrames(call.site)}`);
+  setStack(error, `${errorHeader(error)}${siteFrames(call.site)}`);
   return error;
+}
+// Deleted first: to redefine it, V8 would format the old one, through the task's own hook.
+function setStack(error, text) {
+  deleteProperty(error, 'stack');
+  define(error, 'stack', text);
 }
 
 // Of errors of ours only: their name is on our own prototypes unless the task changed it there.
@@ -59,6 +74,24 @@ function errorHeader(error) {
   return error.message === '' ? name : `${name}: ${error.message}`;
 }
 
+// Without the lines of this runtime: an author looks for his own.
+const runtime_frame = '(sequential:';
+const runtime_frame_bare = 'at sequential:';
+function stripRuntimeFrames(stack) {
+  if (stringIndexOf(stack, 'sequential:') < 0) return stack;
+  let out = '';
+  let from = 0;
+  while (from < stack.length) {
+    const at = stringIndexOf(stack, '\n', from + 1);
+    const line = stringSlice(stack, from, at < 0 ? stack.length : at);
+    if (stringIndexOf(line, runtime_frame) < 0 && stringIndexOf(line, runtime_frame_bare) < 0) {
+      out = `${out}${line}`;
+    }
+    from = at < 0 ? stack.length : at;
+  }
+  return out;
+}
+
 function clip(text) {
   return text.length <= error_text_max ? text : `${stringSlice(text, 0, error_text_max)}…`;
 }
@@ -67,6 +100,14 @@ function textMember(value, key) {
   try {
     const text = value[key];
     return typeof text === 'string' ? clip(text) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+function codeMember(value) {
+  try {
+    const code = value.code;
+    return typeof code === 'number' && isFiniteNumber(code) ? code : textMember(value, 'code');
   } catch {
     return undefined;
   }
@@ -87,13 +128,13 @@ function describeError(value, depth) {
     };
   }
   const message = textMember(value, 'message');
-  const code = textMember(value, 'code');
+  const code = codeMember(value);
   const described = {
     __proto__: null,
     name: textMember(value, 'name') ?? 'Error',
     message: message ?? printable(value),
     code: code ?? 'task_error',
-    stack: textMember(value, 'stack') ?? '',
+    stack: stripRuntimeFrames(textMember(value, 'stack') ?? ''),
   };
   let isHostError = false;
   try {
@@ -113,6 +154,8 @@ function describeError(value, depth) {
   } catch {
     cause = undefined;
   }
-  if (isObject(cause) && depth < error_causes_max) described.cause = describeError(cause, depth + 1);
+  if (isObject(cause) && depth < error_causes_max) {
+    described.cause = describeError(cause, depth + 1);
+  }
   return described;
 }

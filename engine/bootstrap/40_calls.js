@@ -1,7 +1,7 @@
 // Part 6: host calls and the life of a run. A call is a pending promise whose resolvers live here,
 // in the heap; C++ keeps numbers only.
 
-// ---- state of the run ----------------------------------------------------------------------------------
+// ---- state of the run ---------------------------------------------------------------------------
 let calls = 0;               // highest call number issued
 let phase = 0;               // 0: loading the code, 1: running, 2: ended
 let calls_in_flight_max = 10000;
@@ -47,7 +47,7 @@ function issue(service, method, argsText, optionsText, hide, hooks) {
     return rejected(new NativeError('too many calls in flight'));
   }
   const seq = calls + 1;
-  const site = { stack: undefined };
+  const site = { __proto__: null, stack: undefined };
   captureStackTrace(site, hide);
   const answer = $.call(seq, service, method, argsText, optionsText, site);
   if (answer !== issued_ok) return rejected(notIssued(answer, service, method));
@@ -127,7 +127,7 @@ define(globalObject, '__callHostTool__', {
 }.__callHostTool__);
 const callHostToolFunction = globalObject.__callHostTool__;
 
-// ---- services.gapi.gmail.users.messages.list(a, b) ------------------------------------------------
+// ---- services.gapi.gmail.users.messages.list(a, b) ----------------------------------------------
 const inert_members = freeze({
   __proto__: null, then: true, catch: true, finally: true, toJSON: true, constructor: true,
   prototype: true, $$typeof: true, asymmetricMatch: true, nodeType: true,
@@ -152,7 +152,8 @@ function serviceProxy(service, path) {
     ownKeys() { return ['length', 'name', 'prototype']; },
     apply(_, self, args) {
       if (path === '') {
-        return rejected(new NativeTypeError(`${name} is a service, not a method: name one of its methods`));
+        return rejected(new NativeTypeError(
+            `${name} is a service, not a method: name one of its methods`));
       }
       return callHost(service, path, args, undefined, handler.apply, plain_hooks);
     },
@@ -170,7 +171,7 @@ define(globalObject, 'services', new NativeProxy(freeze({ __proto__: null }), {
   has(_, key) { return typeof key === 'string'; },
 }));
 
-// ---- time ------------------------------------------------------------------------------------------------
+// ---- time ---------------------------------------------------------------------------------------
 const sleep_hooks = freeze({
   __proto__: null, convert: () => undefined, convertFailure: undefined, timer: undefined,
 });
@@ -250,7 +251,7 @@ define(globalObject, 'setInterval', timerFunctions.setInterval);
 define(globalObject, 'clearTimeout', timerFunctions.clearTimeout);
 define(globalObject, 'clearInterval', timerFunctions.clearInterval);
 
-// ---- delivery of an outcome ------------------------------------------------------------------------------
+// ---- delivery of an outcome ---------------------------------------------------------------------
 // Returns false if no call of that number is in flight.
 function settle(seq, failed, value, at) {
   if (at > now) now = at;
@@ -283,7 +284,7 @@ function settle(seq, failed, value, at) {
   return true;
 }
 
-// ---- start and end of the run ----------------------------------------------------------------------------
+// ---- start and end of the run -------------------------------------------------------------------
 function finish(value) {
   phase = 2;
   const text = value === undefined ? 'null' : stringify(value);

@@ -5,6 +5,8 @@ const inspect_depth_max = 2;
 const inspect_items_max = 100;
 const inspect_characters_max = 16384;
 const inspect_line_max = 72;
+const inspect_packed_min = 6;        // lists longer than this are packed
+const inspect_packed_item_max = 16;  // if their items are short
 
 // What $.kind answers (natives.cpp has the same list).
 const kindOther = 0;
@@ -125,6 +127,28 @@ function joinItems(head, open, close, items) {
   return lines ? `${lead}${out}\n${close}` : `${lead}${out} ${close}`;
 }
 
+// Many short items of a list, as many to a line as fit.
+function joinPacked(head, items) {
+  let widest = 0;
+  for (let i = 0; i < items.length - 1; i++) {
+    if (stringIndexOf(items[i], '\n') >= 0) return joinItems(head, '[', ']', items);
+    widest = max(widest, items[i].length);
+  }
+  if (widest > inspect_packed_item_max) return joinItems(head, '[', ']', items);
+  let out = head === '' ? '[' : `${head} [`;
+  let line = '';
+  for (let i = 0; i < items.length; i++) {
+    const item = i === items.length - 1 ? items[i] : `${items[i]},`;
+    if (line !== '' && line.length + item.length + 1 > inspect_line_max) {
+      out = `${out}\n  ${line}`;
+      line = '';
+    }
+    line = line === '' ? item : `${line} ${item}`;
+  }
+  return out.length + line.length + 4 <= inspect_line_max && stringIndexOf(out, '\n') < 0
+      ? `${out} ${line} ]` : `${out}\n  ${line}\n]`;
+}
+
 function functionHead(f) {
   const source = functionToString(f);
   const name = getDescriptor(f, 'name')?.value;
@@ -140,7 +164,7 @@ function functionHead(f) {
 }
 function errorText(error) {
   const stack = textMember(error, 'stack');
-  if (stack !== undefined && stack !== '') return stack;
+  if (stack !== undefined && stack !== '') return stripRuntimeFrames(stack);
   const name = textMember(error, 'name') ?? 'Error';
   const message = textMember(error, 'message') ?? '';
   return message === '' ? `[${name}]` : `[${name}: ${message}]`;
@@ -201,6 +225,7 @@ class Inspector {
       }
       append(items, `${formatKey(keys[i])}: ${this.property(value, keys[i], depth)}`);
     }
+    if (isList && items.length > inspect_packed_min) return joinPacked(head, items);
     return isList ? joinItems(head, '[', ']', items) : joinItems(head, '{', '}', items);
   }
 
@@ -244,7 +269,7 @@ class Inspector {
     const keys = [];
     for (let i = 0; i < all.length && keys.length <= 4 * inspect_items_max; i++) {
       const key = all[i];
-      if (isList && isIndexKey(key)) continue;
+      if ((isList || kind === kindBoxed) && isIndexKey(key)) continue;
       const descriptor = getDescriptor(value, key);
       const hidden = kind === kindError && (key === 'cause' || key === 'errors' || key === 'code' ||
                                             key === 'status') && descriptor.value !== undefined;
@@ -277,8 +302,9 @@ class Inspector {
         this.value(item, depth + 1));
     } else if (kind === kindPromise) {
       const state = $.promiseState(value);
+      const label = state[0] === promiseRejected ? '<rejected> ' : '';
       append(items, state[0] === promisePending ? '<pending>'
-          : `${state[0] === promiseRejected ? '<rejected> ' : ''}${this.value(state[1], depth + 1)}`);
+          : `${label}${this.value(state[1], depth + 1)}`);
     } else if (kind === kindArrayBuffer) {
       append(items, `byteLength: ${bufferByteLength(value)}`);
     } else if (kind === kindDataView) {

@@ -23,7 +23,7 @@ function domException(message, name) {
   return new DOMException(message, name);
 }
 
-// ---- DOMException ------------------------------------------------------------------------------------------
+// ---- DOMException -------------------------------------------------------------------------------
 defineLazyGlobal('DOMException', () => {
   const legacyCodes = freeze({
     __proto__: null, IndexSizeError: 1, HierarchyRequestError: 3, WrongDocumentError: 4,
@@ -53,7 +53,7 @@ defineLazyGlobal('DOMException', () => {
   return DOMException;
 });
 
-// ---- events --------------------------------------------------------------------------------------------------
+// ---- events -------------------------------------------------------------------------------------
 defineLazyGlobal('Event', () => {
   class Event {
     #type;
@@ -143,7 +143,9 @@ defineLazyGlobal('EventTarget', () => {
 
     addEventListener(type, callback, options) {
       if (callback === null || callback === undefined) return;
-      if (!isObject(callback)) throw new NativeTypeError('The listener must be a function or object');
+      if (!isObject(callback)) {
+        throw new NativeTypeError('The listener must be a function or object');
+      }
       const o = isObject(options) ? options : { capture: !!options };
       const capture = !!o.capture;
       const once = !!o.once;
@@ -205,7 +207,7 @@ defineLazyGlobal('EventTarget', () => {
   return EventTarget;
 });
 
-// ---- abort ----------------------------------------------------------------------------------------------------
+// ---- abort --------------------------------------------------------------------------------------
 let abortControl;  // reaches into signals; set when AbortSignal is built
 const signal_key = {};  // only we can construct an AbortSignal
 
@@ -297,7 +299,7 @@ defineLazyGlobal('AbortController', () => {
   return AbortController;
 });
 
-// ---- text and bytes --------------------------------------------------------------------------------------------
+// ---- text and bytes -----------------------------------------------------------------------------
 // A Uint8Array over the bytes of any buffer source.
 function bytesOf(source) {
   if (isObject(source)) {
@@ -366,8 +368,9 @@ const encodingLabels = freeze({
   __proto__: null, 'utf-8': 0, utf8: 0, 'unicode-1-1-utf-8': 0, unicode11utf8: 0,
   unicode20utf8: 0, 'x-unicode20utf8': 0, 'utf-16le': 1, 'utf-16': 1, 'csunicode': 1,
   'iso-10646-ucs-2': 1, 'ucs-2': 1, unicode: 1, unicodefeff: 1, 'utf-16be': 2, unicodefffe: 2,
-  'windows-1252': 3, ascii: 3, 'us-ascii': 3, 'ansi_x3.4-1968': 3, latin1: 3, l1: 3, 'iso-8859-1': 3,
-  iso88591: 3, 'iso8859-1': 3, 'iso_8859-1': 3, 'iso_8859-1:1987': 3, 'iso-ir-100': 3, cp1252: 3,
+  'windows-1252': 3, ascii: 3, 'us-ascii': 3, 'ansi_x3.4-1968': 3, latin1: 3, l1: 3,
+  'iso-8859-1': 3, iso88591: 3, 'iso8859-1': 3, 'iso_8859-1': 3, 'iso_8859-1:1987': 3,
+  'iso-ir-100': 3, cp1252: 3,
   'x-cp1252': 3, cp819: 3, ibm819: 3, csisolatin1: 3,
 });
 
@@ -485,11 +488,12 @@ define(globalObject, 'structuredClone', {
   },
 }.structuredClone);
 
-// ---- URL: whatwg-url, bundled (url/README.md), compiled when first used -------------------------------------------
+// ---- URL: whatwg-url, bundled (url/README.md), compiled when first used -------------------------
 let urlClasses;
 function loadUrl(name) {
   if (urlClasses === undefined) {
-    urlClasses = apply($.urlModule(), undefined, [lazyGlobal('TextEncoder'), lazyGlobal('TextDecoder')]);
+    urlClasses = apply($.urlModule(), undefined,
+                       [lazyGlobal('TextEncoder'), lazyGlobal('TextDecoder')]);
     urlHref = uncurry(getDescriptor(urlClasses.URL.prototype, 'href').get);
     searchParamsText = uncurry(urlClasses.URLSearchParams.prototype.toString);
   }

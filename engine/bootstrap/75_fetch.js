@@ -228,7 +228,7 @@ defineLazyGlobal('Response', () => {
     #asBytes() {
       this.#take();
       if (this.#text !== undefined) return $.utf8Encode(this.#text);
-      return this.#bytes === undefined ? new NativeUint8Array(0) : new NativeUint8Array(this.#bytes);
+      return new NativeUint8Array(this.#bytes ?? 0);
     }
     async text() { return this.#asText(); }
     async json() { return parseJson(this.#asText()); }
@@ -336,8 +336,7 @@ function fetchRequest(input, init) {
 function fetchFailure(error) {
   const failure = new NativeTypeError('fetch failed', { cause: error });
   define(failure, 'code', getDescriptor(error, 'code')?.value);
-  const frames = siteFrames(error);
-  define(failure, 'stack', `TypeError: fetch failed${frames}`);
+  setStack(failure, `TypeError: fetch failed${siteFrames(error)}`);
   return failure;
 }
 const promiseThen = uncurry(NativePromise.prototype.then);

@@ -1,7 +1,7 @@
 // sequential-engine: runs task code for one broker, over the socket at descriptor 3.
 //
-//   sequential-engine                    serve (started by the broker, no arguments, no environment)
-//   sequential-engine --make-base FILE   write the base snapshot (at build time)
+//   sequential-engine                    serve (started by the broker, no arguments, no
+//   environment) sequential-engine --make-base FILE   write the base snapshot (at build time)
 //   sequential-engine --self-test        check that this V8 does what the engine rests on
 //
 // Exit status: 0 the broker closed the socket · 64 wrong use · 65 the broker sent what the protocol

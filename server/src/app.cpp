@@ -24,6 +24,7 @@
 #include "http/http_server.h"
 #include "routes/router.h"
 #include "sequential/base/bytes.h"
+#include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/processor.h"
 
@@ -246,6 +247,7 @@ class Node {
       };
       net::co_spawn(io_, finish(), net::detached);
       drained.take();
+      FAULT_POINT("drain.before_release");
     }
     if (http_) http_->stop();
     if (chain_) chain_->stop();

@@ -111,7 +111,7 @@ void add_services(services::Registry& registry, const config::Config& c,
 
 int serve(const cli::ServeArguments& arguments) {
   if (arguments.print_schema) {
-    std::puts(config::schema_json().c_str());
+    std::fputs(config::schema_json().c_str(), stdout);
     return cli::kExitOk;
   }
   auto loaded = config::load(sources_of(arguments));

@@ -1,10 +1,8 @@
 #include "timer_queue.h"
 
-#include <pthread.h>
-#include <signal.h>
-
 #include <utility>
 
+#include "own_thread.h"
 #include "sequential/base/check.h"
 
 namespace sequential::services {
@@ -38,10 +36,7 @@ void TimerQueue::stop() {
 }
 
 void TimerQueue::run() {
-  sigset_t all;
-  sigfillset(&all);
-  pthread_sigmask(SIG_BLOCK, &all, nullptr);  // signals are the main thread's
-  pthread_setname_np(pthread_self(), "service-timer");
+  begin_own_thread("service-timer");
   std::unique_lock lock(mutex_);
   for (;;) {
     if (stopping_) break;

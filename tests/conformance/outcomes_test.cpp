@@ -188,7 +188,7 @@ TEST_P(Outcomes, ARootIsNotRecordedAsACall) {
   EXPECT_EQ(database_->dump(), before);
 }
 
-// --- child tasks ------------------------------------------------------------------------------------
+// --- child tasks ---------------------------------------------------------------------------------
 
 class ChildTasks : public StoreTest {
  protected:
@@ -261,7 +261,8 @@ TEST_P(ChildTasks, AChildSettlesAParentCallThatWaitsForItsTurnOrIsPaused) {
   const Family g = family();
   ASSERT_TRUE(store().release(g.call.grant).has_value());
   ASSERT_TRUE(store().pause(g.parent.run).has_value());
-  EXPECT_FALSE(store().commit_slice(end_of(g.child.grant, SliceEnd::completed, "1")).value().parent);
+  const auto ended = store().commit_slice(end_of(g.child.grant, SliceEnd::completed, "1"));
+  EXPECT_FALSE(ended.value().parent.has_value());
   EXPECT_EQ(status_of(g.call.grant.id), StackStatus::completed);
   EXPECT_EQ(store().resume(g.parent.run).value(), std::vector<StackRunId>{g.parent.root});
 }

@@ -97,7 +97,8 @@ bool warm_up(v8::Local<v8::Context> context) {
   v8::Local<v8::Script> script;
   v8::Local<v8::Value> task;
   const bool started =
-      control.thaw() && control.begin({.name = "warm", .seed = std::string(16, 's'), .limits = {}}) &&
+      control.thaw() &&
+      control.begin({.name = "warm", .seed = std::string(16, 's'), .limits = {}}) &&
       to_v8(isolate, kWarmUp).ToLocal(&source) &&
       v8::Script::Compile(context, source).ToLocal(&script) &&
       script->Run(context).ToLocal(&task) &&
@@ -106,8 +107,10 @@ bool warm_up(v8::Local<v8::Context> context) {
   for (int seq = 1; started && seq <= kWarmUpCalls + 1; ++seq) {
     const bool failed = seq == 2 || seq == kWarmUpCalls + 1;
     v8::Local<v8::Value> value;
-    if (!v8::JSON::Parse(context, literal(isolate, failed ? R"({"name":"HostCallError","message":"m","code":"c"})"
-                                                          : R"({"ok":true})"))
+    if (!v8::JSON::Parse(
+             context,
+             literal(isolate, failed ? R"({"name":"HostCallError","message":"m","code":"c"})"
+                                     : R"({"ok":true})"))
              .ToLocal(&value)) {
       break;
     }
@@ -141,8 +144,8 @@ Result<void> fill_context(v8::Local<v8::Context> context) {
   }
   std::string what = "the bootstrap did not run";
   if (caught.HasCaught() && !caught.Message().IsEmpty()) {
-    what += ": line " + std::to_string(caught.Message()->GetLineNumber(context).FromMaybe(0)) + ": " +
-            to_utf8(isolate, caught.Message()->Get());
+    what += ": line " + std::to_string(caught.Message()->GetLineNumber(context).FromMaybe(0)) +
+            ": " + to_utf8(isolate, caught.Message()->Get());
   }
   return make_error(Errc::internal, what);
 }
@@ -212,8 +215,7 @@ Result<BaseBlob> BaseBlob::build() {
     }
     creator.SetDefaultContext(context);
   }
-  const v8::StartupData made =
-      creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
+  const v8::StartupData made = creator.CreateBlob(v8::SnapshotCreator::FunctionCodeHandling::kKeep);
   if (made.data == nullptr) return make_error(Errc::internal, "V8 made no snapshot");
   BaseBlob blob;
   blob.owned_.assign(made.data, static_cast<std::size_t>(made.raw_size));

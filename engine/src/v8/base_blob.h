@@ -47,8 +47,8 @@ class BaseBlob {
   BaseBlob() = default;
   static std::optional<BaseBlob> map(int fd, bool from_file);
 
-  std::string owned_;            // bytes built here
-  void* mapping_ = nullptr;      // or mapped ones
+  std::string owned_;        // bytes built here
+  void* mapping_ = nullptr;  // or mapped ones
   std::size_t mapping_bytes_ = 0;
   v8::StartupData data_{nullptr, 0};
   bool from_file_ = false;

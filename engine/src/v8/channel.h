@@ -17,7 +17,8 @@ class Channel {
  public:
   explicit Channel(int fd) : fd_(fd) {}
 
-  // The first frame, which tells how long the others may be. nullopt: the broker has closed its end.
+  // The first frame, which tells how long the others may be. nullopt: the broker has closed its
+  // end.
   Result<std::optional<protocol::Hello>> read_hello();
 
   // Waits for the next message; after read_hello. nullopt as above.

@@ -40,12 +40,16 @@ bool Control::begin(const Run& run) const {
   std::memcpy(seed.data(), run.seed.data(), std::min(run.seed.size(), sizeof seed));
   v8::Local<v8::String> name;
   if (!to_v8(isolate_, run.name).ToLocal(&name)) return false;
-  std::array<v8::Local<v8::Value>, 10> argv = {
-      v8::Integer::New(isolate_, seed[0]), v8::Integer::New(isolate_, seed[1]),
-      v8::Integer::New(isolate_, seed[2]), v8::Integer::New(isolate_, seed[3]),
-      number(isolate_, run.started_at_ms), number(isolate_, run.id), name,
-      number(isolate_, run.version), number(isolate_, run.limits.calls_in_flight),
-      number(isolate_, run.limits.log_entries_per_slice)};
+  std::array<v8::Local<v8::Value>, 10> argv = {v8::Integer::New(isolate_, seed[0]),
+                                               v8::Integer::New(isolate_, seed[1]),
+                                               v8::Integer::New(isolate_, seed[2]),
+                                               v8::Integer::New(isolate_, seed[3]),
+                                               number(isolate_, run.started_at_ms),
+                                               number(isolate_, run.id),
+                                               name,
+                                               number(isolate_, run.version),
+                                               number(isolate_, run.limits.calls_in_flight),
+                                               number(isolate_, run.limits.log_entries_per_slice)};
   return !invoke("begin", static_cast<int>(argv.size()), argv.data()).IsEmpty();
 }
 
@@ -56,9 +60,8 @@ bool Control::start(v8::Local<v8::Function> task, v8::Local<v8::Value> input) co
 
 Control::Settled Control::settle(std::int64_t seq, bool failed, v8::Local<v8::Value> value,
                                  std::int64_t at_ms) const {
-  std::array<v8::Local<v8::Value>, 4> argv = {number(isolate_, seq),
-                                              v8::Boolean::New(isolate_, failed), value,
-                                              number(isolate_, at_ms)};
+  std::array<v8::Local<v8::Value>, 4> argv = {
+      number(isolate_, seq), v8::Boolean::New(isolate_, failed), value, number(isolate_, at_ms)};
   v8::Local<v8::Value> known;
   if (!invoke("settle", static_cast<int>(argv.size()), argv.data()).ToLocal(&known)) {
     return Settled::no;
@@ -66,7 +69,9 @@ Control::Settled Control::settle(std::int64_t seq, bool failed, v8::Local<v8::Va
   return known->IsTrue() ? Settled::yes : Settled::unknown_call;
 }
 
-bool Control::fail(v8::Local<v8::Value> error) const { return !invoke("fail", 1, &error).IsEmpty(); }
+bool Control::fail(v8::Local<v8::Value> error) const {
+  return !invoke("fail", 1, &error).IsEmpty();
+}
 
 bool Control::unhandled(v8::Local<v8::Value> reason) const {
   return !invoke("unhandled", 1, &reason).IsEmpty();

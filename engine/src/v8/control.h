@@ -1,6 +1,6 @@
 #pragma once
-// Control: the bootstrap's control object of one context (90_control.js), kept in a context slot that
-// scripts cannot reach. Its functions run task code.
+// Control: the bootstrap's control object of one context (90_control.js), kept in a context slot
+// that scripts cannot reach. Its functions run task code.
 //
 // Each call returns false (or empty) if it ended in an exception or a termination; then the caller
 // looks at its TryCatch.
@@ -35,7 +35,8 @@ class Control {
   bool begin(const Run& run) const;
   bool start(v8::Local<v8::Function> task, v8::Local<v8::Value> input) const;
   enum class Settled { no, unknown_call, yes };
-  Settled settle(std::int64_t seq, bool failed, v8::Local<v8::Value> value, std::int64_t at_ms) const;
+  Settled settle(std::int64_t seq, bool failed, v8::Local<v8::Value> value,
+                 std::int64_t at_ms) const;
   bool fail(v8::Local<v8::Value> error) const;
   bool unhandled(v8::Local<v8::Value> reason) const;
   // Calls in flight.

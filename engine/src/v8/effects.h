@@ -26,15 +26,15 @@ struct Effects {
   std::int64_t calls_emitted = 0;  // highest number so far, recorded ones included
   std::vector<protocol::CallFrame> calls;
   std::vector<protocol::LogFrame> logs;
-  bool logs_dropped = false;       // entries beyond limits.log_entries_per_slice + 1
-  std::size_t bytes = 0;           // of calls and logs
+  bool logs_dropped = false;  // entries beyond limits.log_entries_per_slice + 1
+  std::size_t bytes = 0;      // of calls and logs
   std::int64_t first_effect_us = -1;
   ReplayMatcher matcher;
 
-  bool ended = false;              // the task function settled
+  bool ended = false;  // the task function settled
   bool succeeded = false;
-  std::string payload;             // its result or error as JSON
-  std::string stop_code;           // a limit that a native found: the slice is being terminated
+  std::string payload;    // its result or error as JSON
+  std::string stop_code;  // a limit that a native found: the slice is being terminated
 
   void mark_first_effect();
 };

@@ -16,6 +16,8 @@ constexpr std::int64_t kNoRun = 0;
 
 // A broker that has the next frame nearly ready must not find the engine busy with something else.
 constexpr Micros kIdleAfter{500};
+// An engine without work for so long gives back what memory it can.
+constexpr Micros kQuietAfter{5'000'000};
 
 Error violation(const char* what) { return make_error(Errc::corrupt, what); }
 
@@ -46,10 +48,22 @@ Result<void> Engine::serve() {
                                       .base_blob_bytes = static_cast<std::int64_t>(base_.size()),
                                       .base_from_file = base_.from_file()}));
   for (;;) {
-    if (warm_.has_idle_work() && !channel_.ready(kIdleAfter)) warm_.do_idle_work();
+    use_idle_time();
     SEQUENTIAL_TRY(auto message, channel_.read());
     if (!message) return success();
     SEQUENTIAL_TRY(handle(std::move(*message)));
+  }
+}
+
+// Until a frame waits or nothing is left to do.
+void Engine::use_idle_time() {
+  while (warm_.wants_idle_work()) {
+    if (channel_.ready(kIdleAfter)) return;
+    warm_.do_idle_work();
+  }
+  while (warm_.wants_quiet_work()) {
+    if (channel_.ready(kQuietAfter)) return;
+    warm_.do_quiet_work();
   }
 }
 
@@ -87,7 +101,9 @@ Result<void> Engine::begin_warm(const protocol::Begin& frame) {
                       run->calls == frame.calls_recorded && (!frame.alone || run->isolate->alone);
   if (!usable) return answer(not_warm(frame.run), nullptr);
   TaskIsolate& isolate = *run->isolate;
-  SliceHost host{watchdog_, hello_.limits, {}, {}};
+  SliceHost host{watchdog_, hello_.limits, {}, [&](const protocol::Progress& progress) {
+                   channel_.write(progress);
+                 }};
   protocol::SliceDone done;
   {
     const v8::Isolate::Scope entered(isolate.isolate());
@@ -201,8 +217,8 @@ Result<void> Engine::check(const protocol::Check& frame) {
     checked.ok = loaded && fired == Watchdog::Fired::no && !isolate.condemned();
     if (!checked.ok) {
       const LoadProblem& problem = loader.problem();
-      checked.message = isolate.near_heap_limit() ? "loading the code needs too much memory"
-                                                  : problem.message;
+      checked.message =
+          isolate.near_heap_limit() ? "loading the code needs too much memory" : problem.message;
       checked.line = problem.line;
       checked.column = problem.column;
     }

@@ -26,6 +26,7 @@ class Engine {
   Result<void> serve();
 
  private:
+  void use_idle_time();
   Result<void> handle(protocol::ToEngine message);
   Result<void> begin(protocol::Begin& begin);
   Result<void> begin_warm(const protocol::Begin& begin);

@@ -24,8 +24,8 @@ std::atomic<int> writing{0};
 }  // namespace
 
 void prepare_last_words(std::int64_t run, bool alone) {
-  const std::string encoded = protocol::encode(protocol::FromEngine(
-      protocol::Dying{.run = run, .alone = alone, .limit = "memory_limit"}));
+  const std::string encoded = protocol::encode(
+      protocol::FromEngine(protocol::Dying{.run = run, .alone = alone, .limit = "memory_limit"}));
   SEQUENTIAL_CHECK(encoded.size() <= frame.size());
   frame_bytes.store(0, std::memory_order_relaxed);
   std::memcpy(frame.data(), encoded.data(), encoded.size());

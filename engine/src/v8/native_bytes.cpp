@@ -35,7 +35,8 @@ void set_text(const Info& info, v8::MaybeLocal<v8::String> text) {
 }
 
 // The bytes of a Uint8Array or of an ArrayBuffer, valid while no script runs.
-std::string_view view_of(v8::Local<v8::ArrayBuffer> buffer, std::size_t offset, std::size_t length) {
+std::string_view view_of(v8::Local<v8::ArrayBuffer> buffer, std::size_t offset,
+                         std::size_t length) {
   const auto store = buffer->GetBackingStore();
   if (store->Data() == nullptr || offset > store->ByteLength()) return {};
   if (length > store->ByteLength() - offset) length = store->ByteLength() - offset;

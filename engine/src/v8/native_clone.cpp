@@ -85,12 +85,12 @@ void native_structured_clone(const v8::FunctionCallbackInfo<v8::Value>& info) {
   v8::ValueDeserializer deserializer(isolate, bytes.data, bytes.size);
   for (std::uint32_t i = 0; i < transfer->Length(); ++i) {
     const auto buffer = transfer->Get(context, i).ToLocalChecked().As<v8::ArrayBuffer>();
-    deserializer.TransferArrayBuffer(
-        i, v8::ArrayBuffer::New(isolate, buffer->GetBackingStore()));
+    deserializer.TransferArrayBuffer(i, v8::ArrayBuffer::New(isolate, buffer->GetBackingStore()));
     detach(buffer);
   }
   v8::Local<v8::Value> clone;
-  if (deserializer.ReadHeader(context).IsNothing() || !deserializer.ReadValue(context).ToLocal(&clone)) {
+  if (deserializer.ReadHeader(context).IsNothing() ||
+      !deserializer.ReadValue(context).ToLocal(&clone)) {
     return;
   }
   info.GetReturnValue().Set(v8::Array::New(isolate, &clone, 1));

@@ -5,8 +5,8 @@
 
 namespace sequential::engine::v8host {
 
-// (value, array of ArrayBuffers to transfer) → [clone], or the text of a DataCloneError. Throws what
-// getters of the value throw.
+// (value, array of ArrayBuffers to transfer) → [clone], or the text of a DataCloneError. Throws
+// what getters of the value throw.
 void native_structured_clone(const v8::FunctionCallbackInfo<v8::Value>& info);
 
 }  // namespace sequential::engine::v8host

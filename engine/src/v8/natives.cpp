@@ -46,7 +46,8 @@ void issue_call(v8::Isolate* isolate, Effects& effects, protocol::CallFrame call
   effects.mark_first_effect();
   effects.bytes += call.service.size() + call.method.size() + call.args.size() +
                    call.options.size() + kCallOverheadBytes;
-  const auto bytes_max = effects.limits.frame_bytes - effects.limits.payload_bytes - kFrameReserveBytes;
+  const auto bytes_max =
+      effects.limits.frame_bytes - effects.limits.payload_bytes - kFrameReserveBytes;
   if (static_cast<std::int64_t>(effects.bytes) > bytes_max) {
     stop_slice(isolate, effects, "payload_too_large");
     return;
@@ -83,7 +84,8 @@ void call(const Info& info) {
     info.GetReturnValue().Set(static_cast<int>(kTooDeep));
     return;
   }
-  if (call.service.size() > protocol::kNameBytesMax || call.method.size() > protocol::kNameBytesMax) {
+  if (call.service.size() > protocol::kNameBytesMax ||
+      call.method.size() > protocol::kNameBytesMax) {
     info.GetReturnValue().Set(static_cast<int>(kNameTooLong));
     return;
   }
@@ -232,11 +234,10 @@ v8::Local<v8::Object> make_natives(v8::Local<v8::Context> context) {
   const auto object = v8::Object::New(isolate);
   object->SetPrototype(context, v8::Null(isolate)).Check();
   for (const Native& native : kNatives) {
-    const auto function =
-        v8::FunctionTemplate::New(isolate, native.callback, {}, {}, 0,
-                                  v8::ConstructorBehavior::kThrow)
-            ->GetFunction(context)
-            .ToLocalChecked();
+    const auto function = v8::FunctionTemplate::New(isolate, native.callback, {}, {}, 0,
+                                                    v8::ConstructorBehavior::kThrow)
+                              ->GetFunction(context)
+                              .ToLocalChecked();
     object->Set(context, literal(isolate, native.name), function).Check();
   }
   return object;

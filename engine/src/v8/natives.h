@@ -1,8 +1,8 @@
 #pragma once
 // The native functions of the bootstrap (`$` there) and the external reference table.
 //
-// The table is append-only: a snapshot names a native by its position in it, so a changed order would
-// call the wrong function. New natives go at its end.
+// The table is append-only: a snapshot names a native by its position in it, so a changed order
+// would call the wrong function. New natives go at its end.
 
 #include <v8.h>
 

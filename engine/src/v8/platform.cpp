@@ -34,8 +34,8 @@ std::string snapshot_flags() { return kFlags; }
 
 Platform::Platform(Jit jit) {
   ::setenv("TZ", "UTC", 1);
-  // One arena: glibc reads a file of /proc before it shrinks a thread's own arena, which the sandbox
-  // forbids, and memory returns sooner.
+  // One arena: glibc reads a file of /proc before it shrinks a thread's own arena, which the
+  // sandbox forbids, and memory returns sooner.
   ::mallopt(M_ARENA_MAX, 1);
   platform_ = v8::platform::NewDefaultPlatform(kWorkerThreads);
   v8::V8::InitializePlatform(platform_.get());
@@ -46,9 +46,7 @@ Platform::Platform(Jit jit) {
 
 Platform::~Platform() {
   v8::V8::Dispose();
-#if V8_MAJOR_VERSION >= 10
   v8::V8::DisposePlatform();
-#endif
 }
 
 void Platform::pump(v8::Isolate* isolate) const {

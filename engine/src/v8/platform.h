@@ -32,7 +32,7 @@ class Platform {
   std::unique_ptr<v8::Platform> platform_;
 };
 
-// The flags that a snapshot depends on, all but the seeds of nothing: part of its identity.
+// The flags that a snapshot depends on: part of its identity.
 std::string snapshot_flags();
 
 }  // namespace sequential::engine::v8host

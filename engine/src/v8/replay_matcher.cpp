@@ -42,8 +42,8 @@ void ReplayMatcher::replayed(std::int64_t seq, std::string_view service, std::st
   const Hash128 hash = fast_hash(args);
   if (!recorded_ahead_.empty()) {
     const Call& expected = recorded_ahead_.front();
-    const bool same = expected.service == service && expected.method == method &&
-                      expected.args_hash == hash;
+    const bool same =
+        expected.service == service && expected.method == method && expected.args_hash == hash;
     if (same) {
       recorded_ahead_.pop_front();
       return;

@@ -1,6 +1,6 @@
 #pragma once
-// ReplayMatcher: compares the calls that a replay makes with the calls in the journal, one by one in
-// number order, whichever of the two is known first.
+// ReplayMatcher: compares the calls that a replay makes with the calls in the journal, one by one
+// in number order, whichever of the two is known first.
 //
 // Memory: only what one side is ahead of the other (journal rows not yet called for, or calls whose
 // row has not arrived).

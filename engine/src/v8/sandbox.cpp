@@ -69,23 +69,48 @@ Result<void> drop_capabilities() {
 
 // What V8 and libc need once all is set up. Everything else kills the process (SIGSYS).
 constexpr int kAllowed[] = {
-    SCMP_SYS(read),           SCMP_SYS(write),          SCMP_SYS(poll),
-    SCMP_SYS(ppoll),          SCMP_SYS(futex),          SCMP_SYS(munmap),
-    SCMP_SYS(mremap),         SCMP_SYS(madvise),        SCMP_SYS(brk),
-    SCMP_SYS(clock_gettime),  SCMP_SYS(clock_getres),   SCMP_SYS(gettimeofday),
-    SCMP_SYS(time),           SCMP_SYS(nanosleep),      SCMP_SYS(clock_nanosleep),
-    SCMP_SYS(getpid),         SCMP_SYS(gettid),         SCMP_SYS(getrandom),
-    SCMP_SYS(getrusage),      SCMP_SYS(sysinfo),        SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn),   SCMP_SYS(sigaltstack),
-    SCMP_SYS(sched_yield),    SCMP_SYS(sched_getaffinity), SCMP_SYS(restart_syscall),
-    SCMP_SYS(exit),           SCMP_SYS(exit_group),     SCMP_SYS(close),
-    SCMP_SYS(fstat),          SCMP_SYS(newfstatat),     SCMP_SYS(lseek),
-    SCMP_SYS(membarrier),     SCMP_SYS(rseq),           SCMP_SYS(set_robust_list),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(futex),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(brk),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(clock_getres),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(getrusage),
+    SCMP_SYS(sysinfo),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(sched_yield),
+    SCMP_SYS(sched_getaffinity),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(lseek),
+    SCMP_SYS(membarrier),
+    SCMP_SYS(rseq),
+    SCMP_SYS(set_robust_list),
 };
 // libc tries these and copes: it is told no instead of being killed.
 constexpr int kRefused[] = {
-    SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(readlink), SCMP_SYS(readlinkat),
-    SCMP_SYS(access), SCMP_SYS(faccessat), SCMP_SYS(prctl), SCMP_SYS(ioctl), SCMP_SYS(uname),
+    SCMP_SYS(open),       SCMP_SYS(openat), SCMP_SYS(readlink),
+    SCMP_SYS(readlinkat), SCMP_SYS(access), SCMP_SYS(faccessat),
+    SCMP_SYS(prctl),      SCMP_SYS(ioctl),  SCMP_SYS(uname),
 };
 
 struct FilterDeleter {
@@ -94,12 +119,11 @@ struct FilterDeleter {
 
 int add_memory_rules(scmp_filter_ctx filter, Jit jit) {
   for (const int call : {SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(pkey_mprotect)}) {
-    const int error =
-        jit == Jit::on
-            ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0)
-            // Without a compiler nothing needs to become executable any more.
-            : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
-                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    const int error = jit == Jit::on
+                          ? seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 0)
+                          // Without a compiler nothing needs to become executable any more.
+                          : seccomp_rule_add(filter, SCMP_ACT_ALLOW, call, 1,
+                                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     if (error != 0) return error;
   }
   return 0;
@@ -130,6 +154,9 @@ Result<void> install_filter(Jit jit) {
 }  // namespace
 
 Result<SandboxReport> enter_sandbox_early() {
+  SandboxReport report;
+  report.namespaces = enter_namespaces();
+  // After the namespaces: a change of credentials can reset these.
   if (::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) != 0) return failed("PDEATHSIG", errno);
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return failed("NO_NEW_PRIVS", errno);
   if (::prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0) return failed("DUMPABLE", errno);
@@ -143,8 +170,6 @@ Result<SandboxReport> enter_sandbox_early() {
       ::close(null);
     }
   }
-  SandboxReport report;
-  report.namespaces = enter_namespaces();
   return report;
 }
 

@@ -104,13 +104,14 @@ Result<protocol::SliceDone> Slice::run_warm(v8::Local<v8::Context> context, int 
   effects_.script_id = script_id;
   delivered_ = begin_.delivered_from;
   for (const protocol::OutcomeFrame& outcome : begin_.outcomes) {
-    if (!going()) break;
-    if (!deliver(context, outcome)) break;
+    if (!going() || !deliver(context, outcome)) break;
+    report_progress();
   }
   return result(context);
 }
 
-Result<protocol::SliceDone> Slice::run_cold(v8::Local<v8::Context> context, TaskFunction& function) {
+Result<protocol::SliceDone> Slice::run_cold(v8::Local<v8::Context> context,
+                                            TaskFunction& function) {
   const v8::Context::Scope entered(context);
   start(context, function);
   if (begin_.calls_recorded > 0) {
@@ -171,9 +172,12 @@ bool Slice::deliver(v8::Local<v8::Context> context, const protocol::OutcomeFrame
       }
       return;
     }
-    const auto settled =
-        Control(context).settle(outcome.seq, outcome.failed, value, outcome.at_ms);
+    const auto settled = Control(context).settle(outcome.seq, outcome.failed, value, outcome.at_ms);
     if (settled == Control::Settled::unknown_call) effects_.matcher.missing(outcome.seq);
+    if (settled == Control::Settled::no && !caught.HasTerminated() && !isolate_.condemned()) {
+      fail("Error", "the outcome of call " + std::to_string(outcome.seq) + " cannot be delivered",
+           "internal");
+    }
   });
 }
 
@@ -191,9 +195,9 @@ Result<bool> Slice::replay(v8::Local<v8::Context> context) {
 
 Result<void> Slice::take_page(v8::Local<v8::Context> context, protocol::Journal& page) {
   for (protocol::JournalRow& row : page.rows) {
-    const bool due = effects_.matcher.recorded(
-        row.seq, {std::move(row.service), std::move(row.method),
-                  Hash128{row.args_hash_high, row.args_hash_low}});
+    const bool due =
+        effects_.matcher.recorded(row.seq, {std::move(row.service), std::move(row.method),
+                                            Hash128{row.args_hash_high, row.args_hash_low}});
     if (!due) return make_error(Errc::corrupt, "a journal row out of order");
     if (row.outcome) {
       const auto position = row.outcome->delivered_as;
@@ -207,8 +211,8 @@ Result<void> Slice::take_page(v8::Local<v8::Context> context, protocol::Journal&
 }
 
 void Slice::deliver_held(v8::Local<v8::Context> context) {
-  for (auto next = held_.begin();
-       next != held_.end() && next->first == delivered_ + 1 && next->first <= begin_.delivered_through;
+  for (auto next = held_.begin(); next != held_.end() && next->first == delivered_ + 1 &&
+                                  next->first <= begin_.delivered_through;
        next = held_.begin()) {
     const protocol::OutcomeFrame outcome = std::move(next->second);
     held_.erase(next);
@@ -240,10 +244,10 @@ void Slice::fail_load(v8::Local<v8::Context> context, const LoadProblem& problem
       Control(context).fail(problem.thrown)) {
     return;
   }
-  const std::string at = problem.line > 0 ? "\n    at " + begin_.name + ".js:" +
-                                                std::to_string(problem.line) + ":" +
-                                                std::to_string(problem.column)
-                                          : "";
+  const std::string at = problem.line > 0
+                             ? "\n    at " + begin_.name + ".js:" + std::to_string(problem.line) +
+                                   ":" + std::to_string(problem.column)
+                             : "";
   const bool syntax = problem.message.rfind("SyntaxError", 0) == 0;
   fail(syntax ? "SyntaxError" : "Error", problem.message, "code_invalid", problem.message + at);
 }
@@ -275,7 +279,8 @@ protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
       const v8::TryCatch caught(isolate);
       if (Control(context).pending() == 0) {
         fail("DeadlockError",
-             "the task waits for a promise that nothing can settle: no call is in flight", "deadlock");
+             "the task waits for a promise that nothing can settle: no call is in flight",
+             "deadlock");
         conclude_end(done);
       }
     }
@@ -284,8 +289,8 @@ protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
   done.logs = std::move(effects_.logs);
   // Entries that did not fit are sent by the next slice, which a replay makes again from the start:
   // the recorded ones are then exactly the first so many.
-  done.warm = done.status == SliceDoneStatus::suspended && !effects_.logs_dropped &&
-              !isolate_.condemned();
+  done.warm =
+      done.status == SliceDoneStatus::suspended && !effects_.logs_dropped && !isolate_.condemned();
   return done;
 }
 
@@ -311,8 +316,9 @@ void Slice::conclude_limits(protocol::SliceDone& done) {
     limit = {"cpu_limit", "the task computed for more than limits.cpu_ms = " +
                               std::to_string(host_.limits.cpu_ms) + " without waiting for a call"};
   } else if (fired_ == Watchdog::Fired::wall) {
-    limit = {"wall_limit", "the task ran for more than limits.wall_ms = " +
-                               std::to_string(host_.limits.wall_ms) + " without waiting for a call"};
+    limit = {"wall_limit",
+             "the task ran for more than limits.wall_ms = " + std::to_string(host_.limits.wall_ms) +
+                 " without waiting for a call"};
   }
   done.status = SliceDoneStatus::failed;
   done.payload = error_json("LimitError", limit.message, limit.code, "");

@@ -1,10 +1,11 @@
 #pragma once
-// Slice: one stretch of a run's task code, from a Begin frame to its SliceDone. Warm: delivers the new
-// outcomes to the waiting context. Cold: starts the code anew and delivers the journal's outcomes.
+// Slice: one stretch of a run's task code, from a Begin frame to its SliceDone. Warm: delivers the
+// new outcomes to the waiting context. Cold: starts the code anew and delivers the journal's
+// outcomes.
 //
-// A turn is what happens between two settled microtask queues: the start of the code, or the delivery
-// of one outcome. Limits of time and of log entries are per turn, so that a replay, whose slices are
-// cut elsewhere, behaves the same.
+// A turn is what happens between two settled microtask queues: the start of the code, or the
+// delivery of one outcome. Limits of time and of log entries are per turn, so that a replay, whose
+// slices are cut elsewhere, behaves the same.
 
 #include <v8.h>
 
@@ -78,7 +79,7 @@ class Slice {
   Effects effects_;
   Watchdog::Fired fired_ = Watchdog::Fired::no;
   bool refused_buffer_ = false;
-  std::int64_t delivered_ = 0;                          // position reached
+  std::int64_t delivered_ = 0;                           // position reached
   std::map<std::int64_t, protocol::OutcomeFrame> held_;  // read ahead of their turn, by position
   MonoTime progress_sent_{};
   std::int64_t cpu_began_ns_ = 0;

@@ -12,8 +12,8 @@ namespace {
 constexpr std::uint32_t kHostSlot = 0;
 constexpr std::uint32_t kTaskIsolateSlot = 1;
 
-// What the heap may grow beyond its limit while a terminated script unwinds. Memory is committed only
-// as it is used, and the process has RLIMIT_DATA.
+// What the heap may grow beyond its limit while a terminated script unwinds. Memory is committed
+// only as it is used, and the process has RLIMIT_DATA.
 constexpr std::size_t kUnwindBytes = 2ull << 30;
 // Young objects live apart from the limited old generation; small keeps many isolates cheap.
 constexpr std::size_t kYoungBytesMax = 24u << 20;

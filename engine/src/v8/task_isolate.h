@@ -1,8 +1,8 @@
 #pragma once
 // TaskIsolate: one V8 isolate with the contexts of several runs of one task function version.
 //
-// An isolate that was terminated, or whose heap came near its limit, is condemned: nothing more runs
-// in it and it is destroyed.
+// An isolate that was terminated, or whose heap came near its limit, is condemned: nothing more
+// runs in it and it is destroyed.
 
 #include <v8.h>
 
@@ -54,8 +54,9 @@ class TaskIsolate {
   std::int64_t bytes() const { return bytes_; }
   std::int64_t measure();
 
-  int runs = 0;        // contexts of runs in here, the running one included
-  bool alone = false;  // made for one run that must not meet others
+  int runs = 0;           // contexts of runs in here, the running one included
+  bool alone = false;     // made for one run that must not meet others
+  bool littered = false;  // has run since its garbage was last collected
 
  private:
   static std::size_t on_near_heap_limit(void* self, std::size_t current, std::size_t initial);

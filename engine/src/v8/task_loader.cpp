@@ -21,8 +21,9 @@ bool has_statement(std::string_view code, std::string_view word) {
     const std::size_t from = line == std::string_view::npos ? 0 : line + 1;
     const auto before = code.substr(from, at - from);
     const std::size_t end = at + word.size();
-    const bool ends = end >= code.size() ||
-                      (std::isalnum(static_cast<unsigned char>(code[end])) == 0 && code[end] != '_');
+    const bool ends =
+        end >= code.size() ||
+        (std::isalnum(static_cast<unsigned char>(code[end])) == 0 && code[end] != '_');
     if (before.find_first_not_of(" \t;") == std::string_view::npos && ends) return true;
   }
   return false;
@@ -105,7 +106,8 @@ bool TaskLoader::compile_script(v8::Local<v8::Context> context) {
   v8::Local<v8::UnboundScript> script;
   const auto how = cache != nullptr ? v8::ScriptCompiler::kConsumeCodeCache
                                     : v8::ScriptCompiler::kNoCompileOptions;
-  if (!v8::ScriptCompiler::CompileUnboundScript(isolate, &source, how).ToLocal(&script)) return false;
+  if (!v8::ScriptCompiler::CompileUnboundScript(isolate, &source, how).ToLocal(&script))
+    return false;
   if (!function_.code_cache) {
     function_.code_cache.reset(v8::ScriptCompiler::CreateCodeCache(script));
   }
@@ -215,7 +217,8 @@ v8::MaybeLocal<v8::Value> TaskLoader::run_module(v8::Local<v8::Context> context)
   }
   if (promise->State() == v8::Promise::kPending) {
     isolate->ThrowException(v8::Exception::Error(literal(
-        isolate, "the module's top level waits for something: await only inside the task function")));
+        isolate,
+        "the module's top level waits for something: await only inside the task function")));
     return {};
   }
   return member(context, module_->GetModuleNamespace(), "default");
@@ -229,17 +232,18 @@ std::optional<LoadedTask> TaskLoader::load(v8::Local<v8::Context> context) {
   }
   v8::TryCatch caught(isolate);
   v8::Local<v8::Value> exported;
-  const bool ran = (function_.is_module ? run_module(context) : run_script(context))
-                       .ToLocal(&exported);
+  const bool ran =
+      (function_.is_module ? run_module(context) : run_script(context)).ToLocal(&exported);
   if (!ran) {
     set_problem(context, caught);
     return std::nullopt;
   }
   if (!exported->IsFunction()) {
     problem_ = {};
-    problem_.message = function_.is_module
-                           ? "the code exports no function: use `export default async function`"
-                           : "the code exports no function: set module.exports to an async function";
+    problem_.message =
+        function_.is_module
+            ? "the code exports no function: use `export default async function`"
+            : "the code exports no function: set module.exports to an async function";
     return std::nullopt;
   }
   return LoadedTask{exported.As<v8::Function>(), script_id_};

@@ -1,6 +1,6 @@
 #pragma once
-// Loads task code into a context: compiles it as CommonJS or as an ES module, evaluates it, and finds
-// the function it exports.
+// Loads task code into a context: compiles it as CommonJS or as an ES module, evaluates it, and
+// finds the function it exports.
 
 #include <v8.h>
 
@@ -43,7 +43,8 @@ class TaskLoader {
   TaskLoader(TaskFunction& function, v8::Global<v8::UnboundScript>& script)
       : function_(function), script_(script) {}
 
-  // In the entered context. Runs the code's top level and drains microtasks. nullopt: see problem().
+  // In the entered context. Runs the code's top level and drains microtasks. nullopt: see
+  // problem().
   std::optional<LoadedTask> load(v8::Local<v8::Context> context);
   const LoadProblem& problem() const { return problem_; }
 

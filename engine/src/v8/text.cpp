@@ -6,8 +6,7 @@
 namespace sequential::engine::v8host {
 namespace {
 
-constexpr int kWriteFlags =
-    v8::String::REPLACE_INVALID_UTF8 | v8::String::NO_NULL_TERMINATION;
+constexpr int kWriteFlags = v8::String::REPLACE_INVALID_UTF8 | v8::String::NO_NULL_TERMINATION;
 constexpr std::size_t kUtf8BytesPerUnitMax = 3;
 // Up to here the buffer is made for the worst case, which saves measuring the text first.
 constexpr int kUnmeasuredUnitsMax = 4'096;

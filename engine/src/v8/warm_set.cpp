@@ -131,6 +131,7 @@ void WarmSet::measure(TaskIsolate& isolate) {
 }
 
 void WarmSet::settle_accounts(TaskIsolate& isolate) {
+  isolate.littered = true;
   if (++slices_since_measured_ >= kSlicesPerMeasurement) {
     slices_since_measured_ = 0;
     measure(isolate);
@@ -156,7 +157,7 @@ void WarmSet::settle_accounts(TaskIsolate& isolate) {
 
 std::vector<std::int64_t> WarmSet::take_evicted() { return std::exchange(evicted_, {}); }
 
-bool WarmSet::has_idle_work() const {
+bool WarmSet::wants_idle_work() const {
   if (last_started_ == nullptr) return false;
   const bool wants_spare =
       !last_started_->has_spare() && has_room(*last_started_) && bytes_ <= options_.bytes_max;
@@ -166,7 +167,23 @@ bool WarmSet::has_idle_work() const {
 void WarmSet::do_idle_work() {
   pump_due_ = false;
   platform_.pump(last_started_->isolate());
-  if (has_idle_work()) last_started_->make_spare();
+  if (wants_idle_work()) last_started_->make_spare();
+}
+
+bool WarmSet::wants_quiet_work() const {
+  return std::any_of(isolates_.begin(), isolates_.end(),
+                     [](const auto& one) { return one->littered; });
+}
+
+void WarmSet::do_quiet_work() {
+  const auto littered = std::find_if(isolates_.begin(), isolates_.end(),
+                                     [](const auto& one) { return one->littered; });
+  if (littered == isolates_.end()) return;
+  TaskIsolate& isolate = **littered;
+  isolate.littered = false;
+  isolate.isolate()->LowMemoryNotification();
+  platform_.pump(isolate.isolate());
+  measure(isolate);
 }
 
 }  // namespace sequential::engine::v8host

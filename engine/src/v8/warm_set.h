@@ -1,6 +1,6 @@
 #pragma once
-// WarmSet: the isolates of this engine and the suspended runs in them, within a budget of memory and
-// of runs. Decides where a new run goes and which runs are forgotten.
+// WarmSet: the isolates of this engine and the suspended runs in them, within a budget of memory
+// and of runs. Decides where a new run goes and which runs are forgotten.
 //
 // Memory is measured per isolate, now and then, and given back by destroying whole isolates, those
 // longest unused first: dropping one context frees nothing until V8 next collects.
@@ -71,8 +71,11 @@ class WarmSet {
 
   // Work for a moment when no frame waits: V8's own, and a context ahead of need where the last run
   // started (about 0.4 ms, most of what a start costs).
-  bool has_idle_work() const;
+  bool wants_idle_work() const;
   void do_idle_work();
+  // Work for a long pause: collects the garbage of one isolate that has run since it was last done.
+  bool wants_quiet_work() const;
+  void do_quiet_work();
 
   std::int64_t bytes() const { return bytes_; }
   std::size_t runs() const { return runs_.size(); }

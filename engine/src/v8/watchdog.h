@@ -1,9 +1,9 @@
 #pragma once
 // Watchdog: a thread that terminates a turn of task code that has used up its CPU or wall time.
 //
-// Arming and disarming cost a lock each; the thread ticks while slices come, and sleeps when none has
-// come for a while. A turn's time counts from the first tick that sees it, so a turn has up to one
-// tick more than its limit.
+// Arming and disarming cost a lock each; the thread ticks while slices come, and sleeps when none
+// has come for a while. A turn's time counts from the first tick that sees it, so a turn has up to
+// one tick more than its limit.
 
 #include <pthread.h>
 #include <v8.h>

@@ -38,7 +38,7 @@ using tcp = net::ip::tcp;
 constexpr auto kToken = net::as_tuple(net::use_awaitable);
 constexpr Millis kAcceptPause{100};     // after running out of descriptors (beast #3010)
 constexpr Millis kLingerMax{1'000};     // for a refused request's client to read our answer
-constexpr std::size_t kLingerBytesMax = 1 << 20;
+constexpr std::size_t kLingerBytesMax = 32 << 20;
 constexpr int kBacklog = 512;
 
 Verb verb_of(http::verb verb) {

@@ -97,10 +97,26 @@ Result<void> read_member(Execution& execution, const HttpRequest& request, const
   return success();
 }
 
+// The body without its input, which stays bytes: it may hold what only JSON.parse takes (an escaped
+// lone surrogate), and may be large. Duplicate keys are refused, so there is one input at most.
+Result<Json> parse_envelope(const std::string& body) {
+  SEQUENTIAL_TRY(check_json(body, DuplicateKeys::refuse));
+  const std::size_t first = body.find_first_not_of(" \t\r\n");
+  if (body[first] != '{') return Error{Errc::invalid_field, "the body must be a JSON object"};
+  const std::string_view input = json_member(body, "input");
+  std::string envelope = body;
+  if (!input.empty()) {
+    envelope.replace(static_cast<std::size_t>(input.data() - body.data()), input.size(), "null");
+  }
+  Json parsed = Json::parse(envelope, nullptr, false);
+  if (!parsed.is_object()) {
+    return Error{Errc::invalid_json, "only the input may hold an escaped lone surrogate"};
+  }
+  return parsed;
+}
+
 Result<Execution> read_body(const RouteContext& context, const HttpRequest& request) {
-  SEQUENTIAL_TRY(check_json(request.body, DuplicateKeys::refuse));
-  const Json body = Json::parse(request.body, nullptr, false);
-  if (!body.is_object()) return Error{Errc::invalid_field, "the body must be a JSON object"};
+  SEQUENTIAL_TRY(const Json body, parse_envelope(request.body));
   Execution execution;
   for (const auto& [name, value] : body.items()) {
     SEQUENTIAL_TRY(read_member(execution, request, name, value));

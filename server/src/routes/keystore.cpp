@@ -72,7 +72,8 @@ Answer route_keystore(RouteContext& context, const HttpRequest& request) {
   const bool get = request.verb == Verb::get || request.verb == Verb::head;
   if (path.size() <= 2) {
     if (!get) co_return method_not_allowed("GET");
-    co_return co_await list(context, path.size() == 2 ? path[1] : std::string());
+    const std::string name_space = path.size() == 2 ? path[1] : std::string();
+    co_return co_await list(context, name_space);
   }
   if (path.size() != 3) co_return not_found();
   for (const auto index : {std::size_t{1}, std::size_t{2}}) {

@@ -55,7 +55,9 @@ HttpResponse stats(RouteContext& context) {
 
 Answer clear(RouteContext& context, const HttpRequest& request) {
   const auto parsed = nlohmann::json::parse(request.body, nullptr, false);
-  if (!parsed.is_object() || parsed.value("confirm", "") != "clear") {
+  const bool confirmed = parsed.is_object() && parsed.contains("confirm") &&
+                         parsed["confirm"].is_string() && parsed["confirm"] == "clear";
+  if (!confirmed) {
     co_return problem(Error{Errc::invalid_field,
                             R"(to delete all runs send {"confirm": "clear"})", "confirm"});
   }

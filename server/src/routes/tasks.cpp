@@ -49,6 +49,9 @@ Result<storage::Publication> read_body(const HttpRequest& request) {
   } else {
     SEQUENTIAL_TRY(check_json(request.body, DuplicateKeys::refuse));
     const Json body = Json::parse(request.body, nullptr, false);
+    if (body.is_discarded()) {
+      return Error{Errc::invalid_json, "the body may not hold an escaped lone surrogate"};
+    }
     if (!body.is_object()) return Error{Errc::invalid_field, "the body must be a JSON object"};
     for (const auto& [name, value] : body.items()) {
       SEQUENTIAL_TRY(read_member(publication, request.body, name, value));

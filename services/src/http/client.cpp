@@ -4,8 +4,6 @@
 // connections_per_host_max requests under way, so a slow callee delays only its own requests.
 
 #include <curl/curl.h>
-#include <pthread.h>
-#include <signal.h>
 
 #include <algorithm>
 #include <chrono>
@@ -22,9 +20,9 @@
 #include <vector>
 
 #include "http/transfer.h"
+#include "own_thread.h"
 #include "sequential/base/check.h"
 #include "sequential/base/clock.h"
-#include "sequential/base/log.h"
 #include "sequential/services/builtin.h"
 
 namespace sequential::services {
@@ -73,8 +71,8 @@ class CurlClient final : public HttpClient {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
+      curl_multi_wakeup(multi_.get());
     }
-    curl_multi_wakeup(multi_.get());
     SEQUENTIAL_CHECK(std::this_thread::get_id() != thread_.get_id());
     thread_.join();
   }
@@ -94,13 +92,11 @@ class CurlClient final : public HttpClient {
       } else {
         ++outstanding_;
         inbox_.push_back({std::move(transfer), std::move(refused)});
+        // With the lock held: the client's thread takes multi_ away once it has seen stopping_.
+        if (inbox_.size() == 1) curl_multi_wakeup(multi_.get());
       }
     }
-    if (transfer != nullptr) {
-      transfer->answer(*refused);
-    } else {
-      curl_multi_wakeup(multi_.get());
-    }
+    if (transfer != nullptr) transfer->answer(*refused);
   }
 
  private:
@@ -110,11 +106,7 @@ class CurlClient final : public HttpClient {
   };
 
   void run() {
-    // Signals are the main thread's, and a connection that breaks is an error code, not SIGPIPE.
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
-    pthread_setname_np(pthread_self(), "http-client");
+    begin_own_thread("http-client");
     while (!take_arrivals()) {
       expire_waiting();
       start_ready();
@@ -124,6 +116,9 @@ class CurlClient final : public HttpClient {
       curl_multi_poll(multi_.get(), nullptr, 0, poll_timeout_ms(), nullptr);
     }
     stop_all();
+    // Here and not in the destructor: closing TLS connections writes, and this thread blocks SIGPIPE.
+    const std::lock_guard lock(mutex_);
+    multi_.reset();
   }
 
   // Moves what `send` left into the origins' queues; true when the client is to stop.
@@ -310,7 +305,7 @@ class CurlClient final : public HttpClient {
   const int active_max_;
   const int active_per_host_max_;
   const std::size_t queue_max_;
-  const std::unique_ptr<CURLM, CurlMultiFree> multi_;
+  std::unique_ptr<CURLM, CurlMultiFree> multi_;  // the client's thread; others only wake it
 
   std::mutex mutex_;
   std::vector<Arrival> inbox_;   // guarded by mutex_

@@ -96,6 +96,14 @@ Result<Target> finish(CurlUrl url, CURLUcode code) {
   }
   curl_url_set(url.get(), CURLUPART_FRAGMENT, nullptr, 0);
   target.text = part(url.get(), CURLUPART_URL);
+  // Written out and read again it must name the same place: "%31%32" is the host "12" at first and
+  // the address 0.0.0.12 at the second look.
+  const CurlUrl again(curl_url());
+  if (again == nullptr ||
+      curl_url_set(again.get(), CURLUPART_URL, target.text.c_str(), kParseFlags) != CURLUE_OK ||
+      normal_host(part(again.get(), CURLUPART_HOST)) != target.host) {
+    return refuse(Errc::ssrf_denied, "the host name can be read in more than one way");
+  }
   target.url = std::move(url);
   return target;
 }

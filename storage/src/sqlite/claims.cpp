@@ -166,7 +166,8 @@ Result<DueWork> due(Transaction& tx, int limit) {
   DueWork work;
   work.now = tx.clock.now();
   tx.leases.expire(work.now);
-  const auto limit_size = static_cast<std::size_t>(std::max(limit, 1));
+  const std::int64_t limit_rows = std::max(limit, 1);
+  const auto limit_size = static_cast<std::size_t>(limit_rows);
   std::vector<std::pair<WallTime, StackRunId>> found;
 
   std::int64_t priority_max = std::numeric_limits<int>::max();
@@ -174,7 +175,7 @@ Result<DueWork> due(Transaction& tx, int limit) {
     Cursor first = tx.sql.first_pending.query(priority_max);
     if (!first.next()) break;
     const std::int64_t priority = first.integer(0);
-    Cursor rows = tx.sql.pending_due.query(priority, work.now, static_cast<std::int64_t>(limit_size));
+    Cursor rows = tx.sql.pending_due.query(priority, work.now, limit_rows);
     while (rows.next()) found.emplace_back(rows.time(0), rows.id<StackRunId>(1));
     Cursor later = tx.sql.next_pending.query(priority, work.now);
     if (later.next() && (!work.next_due || later.time(0) < *work.next_due)) {

@@ -11,7 +11,9 @@ constexpr int kBusyTimeoutMs = 5'000;
 }  // namespace
 
 Error error_of(int extended_code, std::string_view message) {
-  const auto text = [&](const char* what) { return std::string(what) + ": " + std::string(message); };
+  const auto text = [&](const char* what) {
+    return std::string(what) + ": " + std::string(message);
+  };
   switch (extended_code & 0xff) {
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:

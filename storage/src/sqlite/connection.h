@@ -108,7 +108,11 @@ class Statement {
   }
   template <class T>
   void bind(int i, const std::optional<T>& v) {
-    v ? bind(i, *v) : bind(i, Null{});
+    if (v.has_value()) {
+      bind(i, *v);
+    } else {
+      bind(i, Null{});
+    }
   }
   void note(int rc) {
     if (rc != SQLITE_OK) connection_.fail(rc);

@@ -122,7 +122,8 @@ Result<std::vector<StackRunId>> resume(Transaction& tx, TaskRunId run) {
   }
   // It has something to do if it never ran to a suspension or has outcomes it has not seen.
   const bool has_work = row->slice == 0 || row->journal_length > row->delivered_through;
-  const WallTime available_at = row->slice == 0 ? row->available_at : now;  // submitted with a delay
+  // Before its first slice it may have been submitted with a delay.
+  const WallTime available_at = row->slice == 0 ? row->available_at : now;
   tx.must(tx.sql.set_root_status.run(
               row->root,
               stack_status_name(has_work ? StackStatus::pending

@@ -51,7 +51,8 @@ Result<std::vector<Applied>> read_applied(Connection& connection) {
     return std::vector<Applied>();
   }
   std::vector<Applied> applied;
-  Statement select(connection, "SELECT version, name, sha256 FROM schema_migrations ORDER BY version");
+  Statement select(connection,
+                   "SELECT version, name, sha256 FROM schema_migrations ORDER BY version");
   Cursor row = select.query();
   while (row.next()) applied.push_back({row.small(0), row.text(1), row.text(2)});
   if (connection.failed()) return connection.error();

@@ -1,6 +1,7 @@
 #pragma once
-// Brings a database to the schema of this binary, or says why it cannot. What was applied is in the
-// table `schema_migrations (version, name, sha256, applied_at)`; migrations/README.md has the rules.
+// Brings a database to the schema of this binary, or says why it cannot. What was applied is in
+// the table `schema_migrations (version, name, sha256, applied_at)`; the rules are in
+// migrations/README.md.
 
 #include <span>
 #include <string_view>

@@ -72,8 +72,8 @@ Result<void> configure_writer(Connection& connection, const SqliteOptions& optio
   SEQUENTIAL_TRY(connection.execute("PRAGMA page_size=4096"));
   SEQUENTIAL_TRY(const std::string mode, text_of(connection, "PRAGMA journal_mode=WAL"));
   if (mode != "wal") {
-    return Error(Errc::unavailable, "the file system of " + options.path +
-                                        " cannot hold a write-ahead log (a network share?)");
+    return Error(Errc::unavailable,
+                 "its file system cannot hold a write-ahead log (a network share?)");
   }
   SEQUENTIAL_TRY(connection.execute("PRAGMA synchronous=FULL"));
   SEQUENTIAL_TRY(connection.execute("PRAGMA wal_autocheckpoint=0"));
@@ -89,13 +89,39 @@ Result<void> configure_writer(Connection& connection, const SqliteOptions& optio
   return success();
 }
 
+// Gives the log its full size before it is needed. Flushing writes into blocks that a file already
+// has spares the file system's journal: measured on ext4, 0.11 ms instead of 0.25 ms, and on a busy
+// machine without the stalls of 4 ms and more that waiting for the journal's thread brings
+// (fallocate brings them back: its blocks have to be marked as written). SQLite goes by the frames'
+// checksums, not by the file's size, so zeros at its end mean nothing to it. It never shrinks the
+// log, only starts it over. Best effort: without it things are merely slower.
+void reserve_log(const std::string& path, std::int64_t pages) {
+  constexpr std::int64_t kFrameBytes = kPageBytes + 24;
+  constexpr std::int64_t kChunkBytes = 1 << 20;
+  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd < 0) return;
+  struct stat status {};
+  const std::int64_t bytes = pages * kFrameBytes;
+  bool ok = ::fstat(fd, &status) == 0;
+  const std::string zeros(static_cast<std::size_t>(std::min(kChunkBytes, bytes)), '\0');
+  for (std::int64_t at = status.st_size; ok && at < bytes;) {
+    const auto size = static_cast<std::size_t>(std::min(kChunkBytes, bytes - at));
+    const ssize_t written = ::pwrite(fd, zeros.data(), size, at);
+    ok = written > 0;
+    at += written;
+  }
+  ok = ok && ::fsync(fd) == 0;
+  if (!ok && ::ftruncate(fd, status.st_size) != 0) ok = false;  // no room: as it was
+  ::close(fd);
+}
+
 Result<void> check_after_unclean_stop(Connection& connection, const std::string& path) {
   std::error_code ec;
   const auto bytes = std::filesystem::file_size(path, ec);
   if (ec || static_cast<std::int64_t>(bytes) > kCheckBytesMax) return success();
   SEQUENTIAL_TRY(const std::string found, text_of(connection, "PRAGMA quick_check(1)"));
   if (found == "ok") return success();
-  return Error(Errc::corrupt, "the database " + path + " is damaged: " + found +
+  return Error(Errc::corrupt, "the file is damaged: " + found +
                                   ". Restore a backup, or salvage it with sqlite3 and .recover");
 }
 
@@ -127,17 +153,10 @@ void configure_library() {
   std::call_once(once, [] { sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0); });
 }
 
-}  // namespace
-
-Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
-                                          std::span<const Migration> migrations,
-                                          const Clock& clock) {
-  SEQUENTIAL_TRY(check_options(options));
-  configure_library();
-  SEQUENTIAL_TRY(make_folder(std::filesystem::path(options.path).parent_path()));
-  SEQUENTIAL_TRY(auto lock, FileLock::take(options.path + ".lock"));
-  SEQUENTIAL_TRY(make_private_file(options.path));
-
+// With the file ours alone.
+Result<std::unique_ptr<Store>> open_locked(const SqliteOptions& options,
+                                           std::span<const Migration> migrations,
+                                           std::unique_ptr<FileLock> lock, const Clock& clock) {
   SEQUENTIAL_TRY(auto connection, Connection::open(options.path, Connection::Mode::read_write));
   SEQUENTIAL_TRY(configure_writer(*connection, options));
   SEQUENTIAL_TRY(migrate(*connection, migrations, clock));
@@ -147,6 +166,8 @@ Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
     SEQUENTIAL_TRY(check_after_unclean_stop(*connection, options.path));
   }
   SEQUENTIAL_TRY(mark(*connection, 0));
+  // A quarter more than calls for a checkpoint: writing goes on while one is made.
+  reserve_log(options.path + "-wal", options.wal_checkpoint_pages * 5 / 4);
 
   SEQUENTIAL_TRY(auto checkpoints, Connection::open(options.path, Connection::Mode::read_write));
   SEQUENTIAL_TRY(checkpoints->execute("PRAGMA wal_autocheckpoint=0"));
@@ -157,6 +178,23 @@ Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
                                            writer_options, clock));
   return std::unique_ptr<Store>(std::make_unique<SqliteStore>(
       options.path, std::move(lock), std::move(writer), std::move(readers), clock));
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
+                                          std::span<const Migration> migrations,
+                                          const Clock& clock) {
+  SEQUENTIAL_TRY(check_options(options));
+  configure_library();
+  SEQUENTIAL_TRY(make_folder(std::filesystem::path(options.path).parent_path()));
+  SEQUENTIAL_TRY(auto lock, FileLock::take(options.path + ".lock"));
+  SEQUENTIAL_TRY(make_private_file(options.path));
+  auto store = open_locked(options, migrations, std::move(lock), clock);
+  if (store.has_value()) return store;
+  Error error = std::move(store).error();
+  error.message = "database " + options.path + ": " + error.message;
+  return error;
 }
 
 }  // namespace sqlite

@@ -51,7 +51,7 @@ void SqliteStore::read(Done<T> done, Read read) {
   });
 }
 
-// --- writes -----------------------------------------------------------------------------------------
+// --- writes --------------------------------------------------------------------------------------
 
 void SqliteStore::publish(Publication publication, Done<Published> done) {
   write(std::move(done), [publication = std::move(publication)](Transaction& tx) {
@@ -175,7 +175,7 @@ void SqliteStore::keystore_delete(std::string name_space, std::string key, Done<
         });
 }
 
-// --- reads ------------------------------------------------------------------------------------------
+// --- reads ---------------------------------------------------------------------------------------
 
 void SqliteStore::task_function(std::string name, int version, Done<TaskFunction> done) {
   read(std::move(done),

@@ -9,7 +9,7 @@ struct Statements {
   explicit Statements(Connection& c) : db(c) {}
   Connection& db;
 
-  // --- task functions -----------------------------------------------------------------------------
+  // --- task functions ----------------------------------------------------------------------------
   Statement newest_function{db,
       "SELECT id, version, code_sha256 FROM task_functions"
       " WHERE name = ?1 ORDER BY version DESC LIMIT 1"};
@@ -18,7 +18,7 @@ struct Statements {
       " input_schema, options, code) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"};
   Statement function_exists{db, "SELECT 1 FROM task_functions WHERE id = ?1"};
 
-  // --- submit -------------------------------------------------------------------------------------
+  // --- submit ------------------------------------------------------------------------------------
   Statement run_by_key{db,
       "SELECT t.id, t.root_stack_run_id, t.status, r.status, t.created_at, t.request_hash"
       " FROM task_runs t JOIN stack_runs r ON r.id = t.root_stack_run_id"
@@ -37,7 +37,7 @@ struct Statements {
       " VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10, ?11, 0, 0, 0, 0, 1, 0,"
       " 0)"};
 
-  // --- claims -------------------------------------------------------------------------------------
+  // --- claims ------------------------------------------------------------------------------------
   Statement for_claim{db,
       "SELECT s.task_run_id, s.seq, s.status, s.epoch, s.attempt, s.priority, s.available_at,"
       " s.lease_owner, s.lease_until, s.started_at, s.delivery, s.outcome_unknown, s.service_name,"
@@ -77,9 +77,9 @@ struct Statements {
       " error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"};
   Statement free_lease{db,
       "UPDATE stack_runs SET lease_until = 0"
-      " WHERE id = ?1 AND status = 'processing' AND lease_owner <> ?2"};
+      " WHERE id = ?1 AND status = 'processing' AND coalesce(lease_owner, '') <> ?2"};
 
-  // --- slices and outcomes ------------------------------------------------------------------------
+  // --- slices and outcomes -----------------------------------------------------------------------
   Statement root_for_slice{db,
       "SELECT s.task_run_id, s.seq, s.status, s.epoch, s.attempt, s.lease_owner, s.started_at,"
       " s.slice, s.journal_length, s.delivered_through, s.call_count, s.open_calls, s.open_seq,"
@@ -135,7 +135,7 @@ struct Statements {
       "SELECT seq, id FROM stack_runs WHERE task_run_id = ?1 AND seq >= ?2 AND ended_at IS NULL"
       " ORDER BY seq LIMIT 1"};
 
-  // --- control ------------------------------------------------------------------------------------
+  // --- control -----------------------------------------------------------------------------------
   Statement run_for_control{db,
       "SELECT t.status, t.root_stack_run_id, t.started_at, t.parent_stack_run_id, r.status,"
       " r.epoch, r.slice, r.journal_length, r.delivered_through, r.open_calls, r.open_seq,"
@@ -169,7 +169,7 @@ struct Statements {
       " open_seq = call_count + 1, waiting_on_stack_run_id = NULL, updated_at = ?2, ended_at = ?2"
       " WHERE id = ?1 AND ended_at IS NULL"};
 
-  // --- clear, meta --------------------------------------------------------------------------------
+  // --- clear, meta -------------------------------------------------------------------------------
   Statement count_runs{db, "SELECT count(*) FROM task_runs"};
   Statement clear_logs{db, "DELETE FROM task_logs"};
   Statement clear_attempts{db, "DELETE FROM attempts"};
@@ -180,7 +180,7 @@ struct Statements {
       "INSERT INTO meta (key, value) VALUES (?1, ?2)"
       " ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
 
-  // --- keystore -----------------------------------------------------------------------------------
+  // --- keystore ----------------------------------------------------------------------------------
   Statement keystore_version{db,
       "SELECT version FROM keystore WHERE namespace = ?1 AND key = ?2"};
   Statement keystore_put{db,
@@ -190,7 +190,7 @@ struct Statements {
       " sealed = excluded.sealed"};
   Statement keystore_delete{db, "DELETE FROM keystore WHERE namespace = ?1 AND key = ?2"};
 
-  // --- what a start reads -------------------------------------------------------------------------
+  // --- what a start reads ------------------------------------------------------------------------
   Statement open_runs{db,
       "SELECT t.id, r.id, r.status, r.priority, r.available_at, r.lease_until, r.open_calls,"
       " r.open_seq FROM task_runs t JOIN stack_runs r ON r.id = t.root_stack_run_id"

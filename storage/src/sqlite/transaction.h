@@ -72,7 +72,7 @@ struct RootState {
 StackStatus stack_status_of(Transaction& tx, std::string_view name);
 RunStatus run_status_of(Transaction& tx, std::string_view name);
 
-// --- helpers that transitions share ---------------------------------------------------------------
+// --- helpers that transitions share --------------------------------------------------------------
 
 // The root's new state, written. If it is `processing` under a new claim, `lease` says whose.
 void write_root(Transaction& tx, const RootState& root, std::int64_t epoch_before,
@@ -94,7 +94,7 @@ std::optional<Wake> settle_parent(Transaction& tx, StackRunId parent_call, bool 
 void pause_everything(Transaction& tx, TaskRunId run, std::int64_t open_seq,
                       std::string_view reason, std::string_view detail, WallTime now);
 
-// --- transitions ----------------------------------------------------------------------------------
+// --- transitions ---------------------------------------------------------------------------------
 
 Result<Published> publish(Transaction&, const Publication&);
 Result<Submitted> submit(Transaction&, const Submission&);

@@ -52,7 +52,8 @@ Writer::Writer(std::unique_ptr<Connection> connection, std::unique_ptr<Connectio
       clock_(clock),
       connection_(std::move(connection)),
       checkpoint_connection_(std::move(checkpoints)),
-      session_(*connection_) {}
+      session_(*connection_),
+      checkpoint_at_(options.checkpoint_pages) {}
 
 Writer::~Writer() {
   {
@@ -224,8 +225,9 @@ void Writer::set_synchronous(Flush flush) {
 
 int Writer::after_commit(void* self, sqlite3* /*db*/, const char* /*name*/, int pages) {
   auto& writer = *static_cast<Writer*>(self);
-  writer.wal_pages_ = pages;
-  if (pages < writer.options_.checkpoint_pages) return SQLITE_OK;
+  if (pages < writer.wal_pages_) writer.checkpoint_at_ = writer.options_.checkpoint_pages;
+  writer.wal_pages_ = pages;  // fewer than before: the log was started over
+  if (pages < writer.checkpoint_at_) return SQLITE_OK;
   auto idle = Checkpoint::idle;
   if (writer.checkpoint_.compare_exchange_strong(idle, Checkpoint::wanted)) {
     const std::lock_guard lock(writer.checkpoint_mutex_);
@@ -257,6 +259,8 @@ void Writer::checkpoint_loop() {
 void Writer::finish_checkpoint() {
   sqlite3_wal_checkpoint_v2(connection_->handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr,
                             nullptr);
+  // If a reader keeps the log from starting over, trying again at each commit would not help it.
+  checkpoint_at_ = wal_pages_ + options_.checkpoint_pages;
   checkpoint_ = Checkpoint::idle;
 }
 

@@ -122,7 +122,8 @@ class Writer {
   IdSource ids_;
   Flush synchronous_ = Flush::durable;
   std::optional<Error> broken_;  // a flush failed: what is on disk is unknown until a restart
-  std::int64_t wal_pages_ = 0;
+  std::int64_t wal_pages_ = 0;      // in the log after the newest commit
+  std::int64_t checkpoint_at_ = 0;  // pages in the log that call for a checkpoint
 
   std::atomic<std::int64_t> transitions_{0}, commits_{0}, durable_commits_{0};
 

@@ -32,6 +32,7 @@ class SqliteDatabase final : public Database {
   Result<std::unique_ptr<Store>> open(const Clock& clock) override {
     SqliteOptions options;
     options.path = path_;
+    options.wal_checkpoint_pages = 100;  // small files, and many checkpoints on the way
     return open_sqlite(options, clock);
   }
 

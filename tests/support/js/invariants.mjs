@@ -6,6 +6,8 @@ const TERMINAL = ["completed", "failed", "cancelled"];
 
 /** What must never change again: recorded outcomes, and runs that are over. */
 export function sampleJournal(query) {
+  const tables = query("SELECT name FROM sqlite_master WHERE name IN ('task_runs', 'stack_runs')");
+  if (tables.length < 2) return undefined;  // killed before the schema was there
   return {
     outcomes: query(`SELECT task_run_id, seq, delivered_as, service_name, method_name, args, status, result, error
                        FROM stack_runs WHERE seq > 0 AND delivered_as > 0`),

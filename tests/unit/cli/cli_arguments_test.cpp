@@ -114,6 +114,7 @@ TEST(Errors, NoServerExitsThreeAndSaysHowToStartOne) {
     const FakeServer gone([](const FakeRequest&) { return FakeReply{}; });
     url = gone.url();
   }
+  EXPECT_EQ(run_with({"runs", "show", "1", "--wait", "--server", url}).exit, kExitUnreachable);
   const Ran ran = run_with({"db", "status", "--server", url});
   EXPECT_EQ(ran.exit, kExitUnreachable);
   EXPECT_THAT(ran.err, HasSubstr("sequential-runner serve"));

@@ -91,25 +91,25 @@ TEST(FrameReader, ALengthOfZeroOrOverTheLimitKillsTheStream) {
 }
 
 TEST(FrameReader, ManyFramesInOneFeedAreLinear) {
-  // Quadratic cost would be 4e11 bytes moved: the test's time limit would see it.
+  // Quadratic cost would be 5e11 bytes moved: the test's time limit would see it.
   const std::string frame = framed(std::string(20, 'x'));
   std::string stream;
-  for (int i = 0; i < 1'000'000; ++i) stream += frame;
+  for (int i = 0; i < 200'000; ++i) stream += frame;
   FrameReader reader(100);
   reader.feed(stream);
   int count = 0;
   for (auto next = reader.next(); next.value(); next = reader.next()) ++count;
-  EXPECT_EQ(count, 1'000'000);
+  EXPECT_EQ(count, 200'000);
 }
 
 TEST(FrameReader, ALargeFrameInSmallPiecesIsLinear) {
-  const std::string frame = framed(std::string(32 << 20, 'x'));
+  const std::string frame = framed(std::string(8 << 20, 'x'));
   FrameReader reader(1ll << 30);
   for (std::size_t at = 0; at < frame.size(); at += 512) {
     ASSERT_FALSE(reader.next().value().has_value());
     reader.feed(std::string_view(frame).substr(at, 512));
   }
-  EXPECT_EQ(reader.next().value()->size(), 32u << 20);
+  EXPECT_EQ(reader.next().value()->size(), 8u << 20);
 }
 
 TEST(CodeLedger, WhatWasHeldIsHeldUntilTheBoundsPushItOut) {

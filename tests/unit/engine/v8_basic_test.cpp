@@ -36,10 +36,12 @@ TEST(V8Basic, ATaskWithoutCallsCompletesInItsFirstSlice) {
 
 TEST(V8Basic, ACallSuspendsTheTaskAndItsOutcomeResumesIt) {
   EngineProcess engine;
-  TestRun run("module.exports = async (input) => {\n"
-              "  const r = await __callHostTool__('db', ['users', 'get'], [input, 'x'], { timeoutMs: 5 });\n"
-              "  return r.name;\n};\n",
-              {.input = "7"});
+  TestRun run(
+      "module.exports = async (input) => {\n"
+      "  const r = await __callHostTool__('db', ['users', 'get'], [input, 'x'], { timeoutMs: 5 "
+      "});\n"
+      "  return r.name;\n};\n",
+      {.input = "7"});
   const auto first = run.begin_cold(engine);
   ASSERT_EQ(first.status, SliceDoneStatus::suspended);
   EXPECT_TRUE(first.warm);
@@ -113,7 +115,8 @@ TEST(V8Basic, AThrownErrorKeepsItsNameMessageCodeAndTheTasksOwnLine) {
             std::string::npos)
       << record.payload;
   EXPECT_NE(record.payload.find("search (my-task.js:2:13)"), std::string::npos) << record.payload;
-  EXPECT_NE(record.payload.find(R"("cause":{"name":"Error","message":"because")"), std::string::npos);
+  EXPECT_NE(record.payload.find(R"("cause":{"name":"Error","message":"because")"),
+            std::string::npos);
 }
 
 TEST(V8Basic, PositionsOnTheFirstLineAreThoseOfTheFile) {
@@ -122,12 +125,14 @@ TEST(V8Basic, PositionsOnTheFirstLineAreThoseOfTheFile) {
 }
 
 TEST(V8Basic, AnythingCanBeThrown) {
-  EXPECT_NE(run_task("module.exports = () => { throw 'text'; };").payload.find("\"message\":\"text\""),
-            std::string::npos);
+  EXPECT_NE(
+      run_task("module.exports = () => { throw 'text'; };").payload.find("\"message\":\"text\""),
+      std::string::npos);
   EXPECT_NE(run_task("module.exports = () => { throw undefined; };").payload.find("undefined"),
             std::string::npos);
-  EXPECT_EQ(run_task("module.exports = () => { throw new Proxy({}, { get() { throw 1; } }); };").status,
-            SliceDoneStatus::failed);
+  EXPECT_EQ(
+      run_task("module.exports = () => { throw new Proxy({}, { get() { throw 1; } }); };").status,
+      SliceDoneStatus::failed);
   EXPECT_EQ(run_task("module.exports = () => { throw Object.create(null); };").status,
             SliceDoneStatus::failed);
 }
@@ -139,13 +144,15 @@ TEST(V8Basic, ACallsErrorIsThrownWhereTheCallWasMade) {
       "}\n"
       "module.exports = async () => {\n"
       "  try { await fetchUser(); } catch (e) {\n"
-      "    return [e.name, e instanceof HostCallError, e instanceof Error, e.message, e.code, e.status,\n"
+      "    return [e.name, e instanceof HostCallError, e instanceof Error, e.message, e.code, "
+      "e.status,\n"
       "      e.service, e.method, e.errors, e.stack.split('\\n').slice(0, 2).map(s => s.trim())];\n"
       "  }\n};";
-  const Record record = run_task(code, {.respond = [](const auto&) {
-                                   return Answer{true, R"({"name":"Error","message":"gone",)"
-                                                       R"("code":"not_found","status":404,"errors":[{"r":1}]})"};
-                                 }});
+  const Record record =
+      run_task(code, {.respond = [](const auto&) {
+                 return Answer{true, R"({"name":"Error","message":"gone",)"
+                                     R"("code":"not_found","status":404,"errors":[{"r":1}]})"};
+               }});
   EXPECT_EQ(record.payload,
             R"(["HostCallError",true,true,"gone","not_found",404,"db","get",[{"r":1}],)"
             R"js(["HostCallError: gone","at fetchUser (task.js:2:28)"]])js");
@@ -162,11 +169,12 @@ TEST(V8Basic, ErrorClassesFollowTheRecordedNameOrCode) {
       }
       return out;
     };)js";
-  const Record record = run_task(code, {.respond = [](const auto& call) {
-    return Answer{true, call.seq == 1   ? R"({"name":"TimeoutError","message":"t"})"
-                        : call.seq == 2 ? R"({"message":"o","code":"outcome_unknown"})"
-                                        : R"({"message":"c","code":"cancelled"})"};
-  }});
+  const Record record =
+      run_task(code, {.respond = [](const auto& call) {
+                 return Answer{true, call.seq == 1   ? R"({"name":"TimeoutError","message":"t"})"
+                                     : call.seq == 2 ? R"({"message":"o","code":"outcome_unknown"})"
+                                                     : R"({"message":"c","code":"cancelled"})"};
+               }});
   EXPECT_EQ(record.payload, R"(["TimeoutError",true,true,"OutcomeUnknownError",true,true,)"
                             R"("CancelledError",true,true])");
 }
@@ -210,7 +218,8 @@ TEST(V8Basic, SuspensionIsInvisibleToTryCatchFinally) {  // F38
       const value = await inner();
       return { value, trace };
     };)js";
-  for (const Resume resume : {Resume::warm, Resume::replay_same_engine, Resume::replay_new_engine}) {
+  for (const Resume resume :
+       {Resume::warm, Resume::replay_same_engine, Resume::replay_new_engine}) {
     const Record record = run_task(code, {.resume = resume});
     EXPECT_EQ(record.payload, R"({"value":"ok","trace":["after","finally"]})");
     ASSERT_EQ(record.calls.size(), 2u);
@@ -226,7 +235,8 @@ TEST(V8Basic, AWaitThatNothingCanEndIsADeadlock) {
 }
 
 TEST(V8Basic, CallsThatNobodyAwaitsAreStillIssued) {
-  const Record record = run_task("module.exports = async () => { services.s.fire('x'); return 1; };");
+  const Record record =
+      run_task("module.exports = async () => { services.s.fire('x'); return 1; };");
   EXPECT_EQ(record.status, SliceDoneStatus::completed);
   EXPECT_EQ(record.calls.size(), 1u);
 }
@@ -242,7 +252,8 @@ TEST(V8Basic, UnhandledRejectionsAreLoggedAndDoNotEndTheRun) {
   EXPECT_EQ(record.payload, "1");
   ASSERT_EQ(record.logs.size(), 1u);
   EXPECT_EQ(record.logs[0].level, "warn");
-  EXPECT_NE(record.logs[0].message.find("Unhandled promise rejection: Error: lost"), std::string::npos)
+  EXPECT_NE(record.logs[0].message.find("Unhandled promise rejection: Error: lost"),
+            std::string::npos)
       << record.logs[0].message;
 }
 
@@ -265,7 +276,9 @@ TEST(V8Check, GoodCodePasses) {
   EngineProcess engine;
   EXPECT_TRUE(engine.check("module.exports = async () => 1;").ok);
   EXPECT_TRUE(engine.check("export default async function () {}").ok);
-  EXPECT_TRUE(engine.check("const s = services.gapi;\nconsole.log('hi');\nmodule.exports = () => s.x();").ok);
+  EXPECT_TRUE(
+      engine.check("const s = services.gapi;\nconsole.log('hi');\nmodule.exports = () => s.x();")
+          .ok);
 }
 
 TEST(V8Check, ASyntaxErrorHasItsLineAndColumn) {
@@ -285,7 +298,8 @@ TEST(V8Check, ASyntaxErrorHasItsLineAndColumn) {
 
 TEST(V8Check, CodeThatThrowsWhileLoadingIsRefusedWithItsLine) {
   EngineProcess engine;
-  const auto thrown = engine.check("const a = 1;\n  undefinedFunction();\nmodule.exports = () => a;");
+  const auto thrown =
+      engine.check("const a = 1;\n  undefinedFunction();\nmodule.exports = () => a;");
   EXPECT_FALSE(thrown.ok);
   EXPECT_EQ(thrown.line, 2);
   EXPECT_EQ(thrown.column, 3);
@@ -309,20 +323,24 @@ TEST(V8Check, ImportsAndWaitingTopLevelsAreRefusedClearly) {
   EngineProcess engine;
   const auto import = engine.check("// head\nimport fs from 'fs';\nexport default () => fs;");
   EXPECT_FALSE(import.ok);
-  EXPECT_NE(import.message.find("imports are not supported (fs)"), std::string::npos) << import.message;
+  EXPECT_NE(import.message.find("imports are not supported (fs)"), std::string::npos)
+      << import.message;
   EXPECT_EQ(import.line, 2);
   const auto waits = engine.check("export default () => 1;\nawait new Promise(() => {});");
   EXPECT_NE(waits.message.find("top level waits"), std::string::npos) << waits.message;
   const auto calls = engine.check("export default () => 1;\nawait services.a.b();");
-  EXPECT_NE(calls.message.find("only inside the task function"), std::string::npos) << calls.message;
+  EXPECT_NE(calls.message.find("only inside the task function"), std::string::npos)
+      << calls.message;
   const auto require = engine.check("const fs = require('fs');\nmodule.exports = () => 1;");
   EXPECT_NE(require.message.find("require is not defined"), std::string::npos) << require.message;
 }
 
 TEST(V8Check, ACheckLeavesNothingBehind) {
   EngineProcess engine;
-  EXPECT_TRUE(engine.check("globalThis.leak = 1; Array.prototype.x = 1; module.exports = () => 1;").ok);
-  const Record record = TestRun("module.exports = () => [typeof leak, [].x === undefined];", {}).finish(engine);
+  EXPECT_TRUE(
+      engine.check("globalThis.leak = 1; Array.prototype.x = 1; module.exports = () => 1;").ok);
+  const Record record =
+      TestRun("module.exports = () => [typeof leak, [].x === undefined];", {}).finish(engine);
   EXPECT_EQ(record.payload, R"(["undefined",true])");
 }
 

@@ -65,17 +65,20 @@ const Shape kShapes[] = {
     {"PromiseAll", R"js(
       const all = await Promise.all([1, 2, 3, 4].map((i) => call(i).then((r) => { console.log('got', i); return r.seq; })));
       const settled = await Promise.allSettled([call('a'), fail('b'), call('c')]);
-      return [all, settled.map((s) => s.status + (s.reason?.message ?? s.value.seq))];)js", 7},
+      return [all, settled.map((s) => s.status + (s.reason?.message ?? s.value.seq))];)js",
+     7},
     {"PromiseRaceAny", R"js(
       const race = await Promise.race([call('a'), call('b'), call('c')]);
       const any = await Promise.any([fail(1), call(2), fail(3), call(4)]);
       let none; try { await Promise.any([fail(1), fail(2)]); } catch (e) { none = [e.name, e.errors.map((x) => x.message)]; }
-      return [race, any, none];)js", 11},
+      return [race, any, none];)js",
+     11},
     {"PromiseAllShuffled", R"js(
       const order = [];
       await Promise.all(Array.from({ length: 12 }, async (_, i) => {
         for (let k = 0; k < 3; k++) { const r = await call(i, k); order.push([i, k, r.seq]); } }));
-      return order;)js", 1234},
+      return order;)js",
+     1234},
     {"Collections", R"js(
       const m = new Map(); const s = new Set(); const w = new WeakMap(); const key = {};
       for (let i = 0; i < 6; i++) { const r = await call(i); m.set(i % 2 ? i : { i }, r.seq); s.add(r.seq % 4); w.set(key, i); }

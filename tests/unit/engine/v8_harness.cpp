@@ -137,7 +137,9 @@ void EngineProcess::send_bytes(std::string_view bytes) {
   }
 }
 
-void EngineProcess::send(const protocol::ToEngine& message) { send_bytes(protocol::encode(message)); }
+void EngineProcess::send(const protocol::ToEngine& message) {
+  send_bytes(protocol::encode(message));
+}
 
 std::optional<protocol::FromEngine> EngineProcess::receive(std::chrono::milliseconds patience) {
   const auto deadline = Clock::now() + patience;
@@ -206,8 +208,8 @@ Answer echo(const protocol::CallFrame& call) {
 }
 
 std::string to_text(const Record& record) {
-  std::string text = "status " + std::to_string(static_cast<int>(record.status)) + "\n" +
-                     record.payload + "\n";
+  std::string text =
+      "status " + std::to_string(static_cast<int>(record.status)) + "\n" + record.payload + "\n";
   for (const auto& call : record.calls) {
     text += "call " + std::to_string(call.seq) + " line " + std::to_string(call.source_line) + " " +
             call.service + "." + call.method + call.args + call.options + "\n";
@@ -239,7 +241,8 @@ protocol::Begin TestRun::warm_frame() const {
   begin.delivered_from = delivered_;
   for (std::int64_t position = delivered_ + 1; position <= recorded_; ++position) {
     for (const Row& row : rows) {
-      if (row.outcome && row.outcome->delivered_as == position) begin.outcomes.push_back(*row.outcome);
+      if (row.outcome && row.outcome->delivered_as == position)
+        begin.outcomes.push_back(*row.outcome);
     }
   }
   return begin;
@@ -332,6 +335,24 @@ Record TestRun::finish(EngineProcess& engine) {
   for (const Row& row : rows) record.calls.push_back(row.call);
   record.logs = logs;
   return record;
+}
+
+EngineOptions small_limits() {
+  EngineOptions options;
+  options.hello.limits.heap_bytes = 64ll << 20;
+  options.hello.limits.buffer_bytes = 32ll << 20;
+  options.hello.limits.cpu_ms = 300;
+  options.hello.limits.wall_ms = 3'000;
+  options.hello.warm_bytes_max = 128ll << 20;
+  return options;
+}
+
+std::string task(const std::string& body) {
+  return "module.exports = async function (input) {\n" + body + "\n};";
+}
+
+bool has_code(const protocol::SliceDone& done, const std::string& code) {
+  return done.payload.find("\"code\":\"" + code + "\"") != std::string::npos;
 }
 
 Record run_task(const std::string& code, RunOptions options) {

@@ -92,7 +92,8 @@ struct RunOptions {
   std::int64_t started_at_ms = 1'700'000'000'000;
   Responder respond = echo;
   Resume resume = Resume::warm;
-  std::uint32_t order_seed = 0;  // 0: outcomes in the order of the calls; else shuffled by this seed
+  std::uint32_t order_seed =
+      0;  // 0: outcomes in the order of the calls; else shuffled by this seed
   bool alone = false;
   int slices_max = 10'000;
 };
@@ -110,7 +111,8 @@ std::string to_text(const Record& record);  // for comparison, one line per fact
 // A run and its journal.
 class TestRun {
  public:
-  TestRun(std::string code, RunOptions options) : code_(std::move(code)), options_(std::move(options)) {}
+  TestRun(std::string code, RunOptions options)
+      : code_(std::move(code)), options_(std::move(options)) {}
 
   // The first slice, or any later one from the journal.
   protocol::SliceDone begin_cold(EngineProcess& engine, bool with_code = true);
@@ -142,6 +144,13 @@ class TestRun {
   std::int64_t recorded_ = 0;   // outcomes in the journal
   std::uint32_t random_ = 0;
 };
+
+// Limits that hostile code meets within a test's time.
+EngineOptions small_limits();
+// `body` as an async task function of `input`.
+std::string task(const std::string& body);
+// Whether the error that ended the slice has the code.
+bool has_code(const protocol::SliceDone& done, const std::string& code);
 
 // Runs it in an engine of its own.
 Record run_task(const std::string& code, RunOptions options = {});

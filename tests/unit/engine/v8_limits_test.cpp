@@ -1,12 +1,10 @@
-// F33-F35: code that computes, allocates, logs or calls without end. What V8 lets the engine stop, it
-// stops with the limit's code; what V8 does not, ends the process with the run's name as last words,
-// or must be killed from outside.
+// F33, F34: code that computes, logs or calls without end. What V8 lets the engine stop, it stops with
+// the limit's code; what V8 does not, must be killed from outside. Memory: v8_memory_test.cpp.
 
 #include <gtest/gtest.h>
 #include <signal.h>
 
 #include <chrono>
-#include <ostream>
 #include <string>
 #include <vector>
 
@@ -17,25 +15,7 @@ namespace {
 
 using protocol::SliceDoneStatus;
 
-EngineOptions small_limits() {
-  EngineOptions options;
-  options.hello.limits.heap_bytes = 64ll << 20;
-  options.hello.limits.buffer_bytes = 32ll << 20;
-  options.hello.limits.cpu_ms = 300;
-  options.hello.limits.wall_ms = 3'000;
-  options.hello.warm_bytes_max = 128ll << 20;
-  return options;
-}
-
-std::string task(const std::string& body) {
-  return "module.exports = async function (input) {\n" + body + "\n};";
-}
-
-bool has_code(const protocol::SliceDone& done, const std::string& code) {
-  return done.payload.find("\"code\":\"" + code + "\"") != std::string::npos;
-}
-
-// --- F33: loops --------------------------------------------------------------------------------------
+// --- F33: loops
 
 class V8Loops : public ::testing::TestWithParam<const char*> {};
 
@@ -52,25 +32,25 @@ TEST_P(V8Loops, AreStoppedAtTheCpuLimitAndOtherRunsGoOn) {
   EXPECT_EQ(other.finish(engine).payload, "1");
 }
 
-INSTANTIATE_TEST_SUITE_P(F33, V8Loops, ::testing::Values(
-    "for (;;);",
-    "try { for (;;); } finally { for (;;); }",
-    "for (;;) { try { for (;;); } catch {} }",
-    "return /^(a+)+$/.test('a'.repeat(40) + 'b');",
-    "(function f() { Promise.resolve().then(f); })(); await services.s.m();",
-    "for (;;) await 0;",
-    "async function* g() { for (;;) yield 1; }\nfor await (const x of g());",
-    "return { get a() { for (;;); } };",
-    "return { toJSON() { for (;;); } };",
-    "const t = { then(f) { f(t); } };\nawait t;",
-    "[3, 2, 1].sort(() => { for (;;); });",
-    "JSON.parse('[1]', () => { for (;;); });",
-    "let b = 3n ** 200000n;\nfor (;;) b = b * b % (7n ** 300000n);",
-    "queueMicrotask(function f() { queueMicrotask(f); }); await services.s.m();",
-    "throw { get message() { for (;;); } };",
-    "Object.defineProperty(Error, 'prepareStackTrace', { value() { for (;;); } });\nthrow new Error('x');",
-    "for (;;) console.log('x');",
-    "for (;;) console.log(new Array(1000).fill({ a: [1, 2, { b: 3 }] }));"));
+INSTANTIATE_TEST_SUITE_P(
+    F33, V8Loops,
+    ::testing::Values("for (;;);", "try { for (;;); } finally { for (;;); }",
+                      "for (;;) { try { for (;;); } catch {} }",
+                      "return /^(a+)+$/.test('a'.repeat(40) + 'b');",
+                      "(function f() { Promise.resolve().then(f); })(); await services.s.m();",
+                      "for (;;) await 0;",
+                      "async function* g() { for (;;) yield 1; }\nfor await (const x of g());",
+                      "return { get a() { for (;;); } };", "return { toJSON() { for (;;); } };",
+                      "const t = { then(f) { f(t); } };\nawait t;",
+                      "[3, 2, 1].sort(() => { for (;;); });",
+                      "JSON.parse('[1]', () => { for (;;); });",
+                      "let b = 3n ** 200000n;\nfor (;;) b = b * b % (7n ** 300000n);",
+                      "queueMicrotask(function f() { queueMicrotask(f); }); await services.s.m();",
+                      "throw { get message() { for (;;); } };",
+                      "Object.defineProperty(Error, 'prepareStackTrace', { value() { for (;;); } "
+                      "});\nthrow new Error('x');",
+                      "for (;;) console.log('x');",
+                      "for (;;) console.log(new Array(1000).fill({ a: [1, 2, { b: 3 }] }));"));
 
 TEST(V8Limits, ALoopAfterAnOutcomeIsStoppedInTheWarmSliceAndInTheReplay) {
   const std::string code = task("await services.s.m();\nfor (;;);");
@@ -121,7 +101,7 @@ TEST(V8Limits, LoadingCodeIsLimitedToo) {
   EXPECT_TRUE(engine.check("module.exports = () => 1;").ok);
 }
 
-// --- F34: what cannot be interrupted ------------------------------------------------------------------
+// --- F34: what cannot be interrupted
 
 class V8Unstoppable : public ::testing::TestWithParam<const char*> {};
 
@@ -139,126 +119,21 @@ TEST_P(V8Unstoppable, NeedsTheBrokersKill) {
   EXPECT_EQ(engine.kill().signal, SIGKILL);
 }
 
-INSTANTIATE_TEST_SUITE_P(F34, V8Unstoppable, ::testing::Values(
-    "return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1);",
-    "return Array.prototype.includes.call({ length: 2 ** 53 - 1 }, 1);",
-    "return Array.prototype.reverse.call({ length: 2 ** 53 - 1 });",
-    "return String.raw({ raw: { length: 2 ** 53 - 1 } });",
-    "return Array.prototype.copyWithin.call({ length: 2 ** 53 - 1 }, 0, 1);"));
+INSTANTIATE_TEST_SUITE_P(
+    F34, V8Unstoppable,
+    ::testing::Values("return Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1);",
+                      "return Array.prototype.includes.call({ length: 2 ** 53 - 1 }, 1);",
+                      "return Array.prototype.reverse.call({ length: 2 ** 53 - 1 });",
+                      "return String.raw({ raw: { length: 2 ** 53 - 1 } });",
+                      "return Array.prototype.copyWithin.call({ length: 2 ** 53 - 1 }, 0, 1);"));
 
-// --- F35: memory --------------------------------------------------------------------------------------
-
-// What may happen, all of it harmless to others.
-enum class End { limit, error_or_result, dies };
-
-struct MemoryCase {
-  const char* body;
-  std::vector<End> allowed;
-};
-
-void PrintTo(const MemoryCase& one, std::ostream* out) { *out << one.body; }
-
-class V8Memory : public ::testing::TestWithParam<MemoryCase> {};
-
-TEST_P(V8Memory, IsLimitedOrTheProcessSaysWhoKilledIt) {
-  if (under_sanitizer()) GTEST_SKIP() << "sanitizers count memory of their own";
-  EngineOptions options = small_limits();
-  options.hello.limits.cpu_ms = 1'500;
-  EngineProcess engine(options);
-  TestRun run(task(GetParam().body), {.id = 5});
-  engine.send(run.cold_frame(true));
-  const auto answer = engine.receive(std::chrono::seconds(12));
-  std::string seen;
-  End end = End::dies;
-  if (answer && std::holds_alternative<protocol::SliceDone>(*answer)) {
-    const auto& done = std::get<protocol::SliceDone>(*answer);
-    seen = done.payload.substr(0, 300);
-    end = has_code(done, "memory_limit") || has_code(done, "cpu_limit") ? End::limit
-                                                                         : End::error_or_result;
-    EXPECT_LT(engine.rss_bytes(), 700ll << 20);
-  } else {
-    if (answer && std::holds_alternative<protocol::Dying>(*answer)) {
-      EXPECT_EQ(std::get<protocol::Dying>(*answer).run, 5);
-      EXPECT_EQ(std::get<protocol::Dying>(*answer).limit, "memory_limit");
-      seen = "last words";
-    }
-    engine.close_socket();
-    const Exit ended = engine.wait();
-    seen += " exit " + std::to_string(ended.code) + " signal " + std::to_string(ended.signal);
-  }
-  bool allowed = false;
-  for (const End one : GetParam().allowed) allowed = allowed || one == end;
-  EXPECT_TRUE(allowed) << GetParam().body << "\n" << seen;
-}
-
-const std::vector<End> kLimit = {End::limit};
-const std::vector<End> kError = {End::error_or_result};
-const std::vector<End> kAny = {End::limit, End::error_or_result, End::dies};
-
-INSTANTIATE_TEST_SUITE_P(F35, V8Memory, ::testing::Values(
-    MemoryCase{"const a = []; for (;;) a.push({ x: a.length });", kLimit},
-    MemoryCase{"let s = 'x'; const a = []; for (;;) { s += 'y'; a.push(s + s.length); }", kLimit},
-    MemoryCase{"const m = new Map(); for (let i = 0; ; i++) m.set(i, i);",
-               {End::limit, End::error_or_result}},
-    MemoryCase{"const a = []; for (;;) a.push(new Promise((r) => a.push(r)));", kLimit},
-    MemoryCase{"const a = []; for (;;) a.push(() => a);", kLimit},
-    MemoryCase{"const o = {}; for (let i = 0; ; i++) o['k' + i] = i;", kLimit},
-    MemoryCase{"const a = []; for (;;) a.push(new ArrayBuffer(1 << 20));", kError},
-    MemoryCase{"const a = []; for (;;) a.push(new ArrayBuffer(16));", {End::limit, End::error_or_result}},
-    MemoryCase{"const a = []; for (;;) a.push(new TextEncoder().encode('x'.repeat(100000)));", kError},
-    MemoryCase{"return new ArrayBuffer(2 ** 30).byteLength;", kError},
-    MemoryCase{"for (let i = 0; i < 2000; i++) new ArrayBuffer(1 << 20);\nreturn 1;",
-               {End::limit, End::error_or_result}},
-    MemoryCase{"return (function f() { return f() + 1; })();", kError},
-    MemoryCase{"return Math.max(...new Array(5e6).fill(1));", kAny},
-    MemoryCase{"return JSON.stringify(new Array(2e5).fill('x'.repeat(1000))).length;", kAny},
-    MemoryCase{"let o = {}; for (let i = 0; i < 40; i++) o = { a: o, b: o };\nreturn o;",
-               {End::limit, End::error_or_result}},
-    MemoryCase{"return new Array(1e8).fill(1).length;", kAny},
-    MemoryCase{"return Array.from({ length: 5e8 }).length;", kAny},
-    MemoryCase{"return 'a'.repeat(3e7).match(/a/g).length;", kAny},
-    MemoryCase{"return '..'.repeat(1 << 26).split('').length;", kAny},
-    MemoryCase{"Error.stackTraceLimit = 1e9; (function f(n) { if (!n) throw new Error('x'); f(n - 1); })(5000);",
-               kAny},
-    MemoryCase{"return structuredClone(new Array(1e6).fill('x'.repeat(500))).length;", kAny},
-    MemoryCase{"return '\\u4e2d'.repeat(2 ** 28);", kAny},
-    MemoryCase{"console.log('x'.repeat(2 ** 28)); return 1;", kAny},
-    MemoryCase{"throw new Error('x'.repeat(2 ** 28));", kAny},
-    MemoryCase{"await services.s.m('y'.repeat(2e8));", kAny}));
-
-TEST(V8Limits, AHeapLimitInASharedIsolateIsTriedAgainAloneAndEvictsTheNeighbours) {
-  if (under_sanitizer()) GTEST_SKIP();
-  EngineOptions options = small_limits();
-  options.hello.limits.cpu_ms = 20'000;
-  options.hello.limits.wall_ms = 20'000;
-  EngineProcess engine(options);
-  const std::string code = task(
-      "await services.s.m();\nif (input === 'grow') { const a = []; for (;;) a.push({ x: a.length }); }\n"
-      "return 'ok';");
-  TestRun neighbour(code, {.input = "\"calm\"", .id = 1});
-  TestRun grower(code, {.input = "\"grow\"", .id = 2});
-  ASSERT_TRUE(neighbour.begin_cold(engine).warm);
-  ASSERT_TRUE(grower.begin_cold(engine, false).warm);
-  grower.record_outcome(1, {});
-  const auto shared = engine.slice(grower.warm_frame());
-  EXPECT_TRUE(shared.retry_alone);
-  EXPECT_TRUE(shared.calls.empty());
-  EXPECT_EQ(engine.evicted, std::vector<std::int64_t>{1});
-  auto frame = grower.cold_frame(false);
-  frame.alone = true;
-  const auto alone = engine.slice(frame, grower.pages());
-  EXPECT_FALSE(alone.retry_alone);
-  EXPECT_EQ(alone.status, SliceDoneStatus::failed);
-  EXPECT_TRUE(has_code(alone, "memory_limit")) << alone.payload;
-  neighbour.record_outcome(1, {});
-  EXPECT_EQ(engine.slice(neighbour.warm_frame()).status, SliceDoneStatus::not_warm);
-  EXPECT_EQ(neighbour.begin_cold(engine, false).payload, "\"ok\"");
-}
+// --- other limits
 
 TEST(V8Limits, BuffersOfANeighbourAreNotMyRangeError) {
   EngineProcess engine(small_limits());
   const std::string code = task(
-      "globalThis.kept = new ArrayBuffer(20 << 20);\nawait services.s.m();\nreturn kept.byteLength;");
+      "globalThis.kept = new ArrayBuffer(20 << 20);\nawait services.s.m();\nreturn "
+      "kept.byteLength;");
   TestRun first(code, {.id = 1});
   TestRun second(code, {.id = 2});
   ASSERT_TRUE(first.begin_cold(engine).warm);
@@ -319,14 +194,16 @@ TEST(V8Limits, LogsAreCutAndCounted) {
   options.hello.limits.log_message_bytes = 100;
   EngineProcess engine(options);
   TestRun run(task("for (let i = 0; i < 50; i++) console.log('n', i, '\\u4e2d'.repeat(200));\n"
-                   "await services.s.m();\nconsole.log('after');\nreturn 1;"), {});
+                   "await services.s.m();\nconsole.log('after');\nreturn 1;"),
+              {});
   const auto first = run.begin_cold(engine);
   ASSERT_EQ(first.logs.size(), 11u);
   EXPECT_TRUE(first.warm);
   for (const auto& log : first.logs) {
     EXPECT_LE(log.message.size(), 100u + protocol::kLogMessageSlackBytes);
   }
-  EXPECT_NE(first.logs.back().message.find("limits.log_entries_per_slice is 10"), std::string::npos);
+  EXPECT_NE(first.logs.back().message.find("limits.log_entries_per_slice is 10"),
+            std::string::npos);
   run.record_outcome(1, {});
   const auto warm = engine.slice(run.warm_frame());
   ASSERT_EQ(warm.logs.size(), 1u);
@@ -341,7 +218,8 @@ TEST(V8Limits, LogsOfManyTurnsInOneSliceComeWholeAndOnceThoughNotAllAtOnce) {
   EngineProcess engine(options);
   TestRun run(task("await Promise.all([1, 2, 3].map(async (n) => {\n  await services.s.m(n);\n"
                    "  for (let i = 0; i < 8; i++) console.log(`${n}.${i}`);\n}));\n"
-                   "await services.s.last();\nreturn 1;"), {});
+                   "await services.s.last();\nreturn 1;"),
+              {});
   run.begin_cold(engine);
   for (int seq = 1; seq <= 3; ++seq) run.record_outcome(seq, {});
   auto done = run.deliver_warm(engine);
@@ -372,25 +250,6 @@ TEST(V8Limits, WarmRunsStayWithinTheirNumberAndTheOldestGoesFirst) {
     EXPECT_TRUE(run.begin_cold(engine, id == 1).warm);
   }
   EXPECT_EQ(engine.evicted, (std::vector<std::int64_t>{1, 2, 3}));
-}
-
-TEST(V8Limits, WarmRunsStayWithinTheirMemory) {
-  if (under_sanitizer()) GTEST_SKIP();
-  EngineOptions options = small_limits();
-  options.hello.warm_bytes_max = 60ll << 20;
-  options.hello.runs_per_isolate = 4;
-  EngineProcess engine(options);
-  const std::string code = task("const keep = 'x'.repeat(1000).split('').map((c, i) => ({ c, i }));\n"
-                                "const more = Array.from({ length: 20000 }, (_, i) => ({ i }));\n"
-                                "await services.s.m();\nreturn keep.length + more.length;");
-  std::int64_t heap = 0;
-  for (int id = 1; id <= 120; ++id) {
-    TestRun run(code, {.id = id});
-    heap = run.begin_cold(engine, id == 1).heap_bytes;
-  }
-  EXPECT_FALSE(engine.evicted.empty());
-  EXPECT_LT(heap, 90ll << 20);
-  EXPECT_LT(engine.rss_bytes(), 200ll << 20);
 }
 
 }  // namespace

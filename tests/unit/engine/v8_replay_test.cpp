@@ -72,7 +72,8 @@ TEST(V8Determinism, TheTaskKnowsWhoItIsAndCannotChangeIt) {
     module.exports = async () => {
       let error; try { task.id = 9; } catch (e) { error = e.name; }
       return [task, error, Object.isFrozen(task)];
-    };)js", {.name = "who", .id = 42});
+    };)js",
+                                 {.name = "who", .id = 42});
   EXPECT_EQ(record.payload,
             R"([{"id":42,"name":"who","version":3,"started":1700000000000},"TypeError",true])");
 }
@@ -100,14 +101,17 @@ TEST(V8Replay, TwentyThousandCallsReplayQuickly) {
   EXPECT_TRUE(done.calls.empty());
 }
 
-// --- divergence ---------------------------------------------------------------------------------------
+// --- divergence
 
-// A run of two calls a(1), b(2), the first of which has an outcome; then `change` falsifies the journal.
+// A run of two calls a(1), b(2), the first of which has an outcome; then `change` falsifies the
+// journal.
 protocol::SliceDone replay_changed(const std::function<void(TestRun&)>& change,
                                    std::size_t rows_per_page = 3) {
   EngineProcess engine;
-  TestRun run("module.exports = async () => { console.log('s'); const a = await services.s.a(1);\n"
-              "const p = services.s.b(2); await p; return a; };", {});
+  TestRun run(
+      "module.exports = async () => { console.log('s'); const a = await services.s.a(1);\n"
+      "const p = services.s.b(2); await p; return a; };",
+      {});
   run.begin_cold(engine);
   run.record_outcome(1, {});
   run.deliver_warm(engine);
@@ -121,13 +125,16 @@ TEST(V8Divergence, TheSameJournalDoesNotDiverge) {
 
 TEST(V8Divergence, AnotherServiceMethodOrArgumentIsOne) {
   for (const std::size_t rows_per_page : {1u, 5u}) {
-    const auto service = replay_changed([](TestRun& r) { r.rows[1].call.service = "t"; }, rows_per_page);
+    const auto service =
+        replay_changed([](TestRun& r) { r.rows[1].call.service = "t"; }, rows_per_page);
     EXPECT_EQ(service.status, SliceDoneStatus::divergent);
     EXPECT_EQ(service.payload, R"({"seq":2,"recorded":{"service":"t","method":"b"},)"
                                R"("replayed":{"service":"s","method":"b","args":"[2]"}})");
-    const auto method = replay_changed([](TestRun& r) { r.rows[0].call.method = "z"; }, rows_per_page);
+    const auto method =
+        replay_changed([](TestRun& r) { r.rows[0].call.method = "z"; }, rows_per_page);
     EXPECT_EQ(method.status, SliceDoneStatus::divergent);
-    const auto args = replay_changed([](TestRun& r) { r.rows[0].call.args = "[7]"; }, rows_per_page);
+    const auto args =
+        replay_changed([](TestRun& r) { r.rows[0].call.args = "[7]"; }, rows_per_page);
     EXPECT_EQ(args.status, SliceDoneStatus::divergent);
     EXPECT_TRUE(args.calls.empty());
     EXPECT_FALSE(args.warm);
@@ -146,7 +153,8 @@ TEST(V8Divergence, ARecordedCallThatIsNotMadeIsOne) {
 
 TEST(V8Divergence, AnOutcomeOfACallThatWasNotMadeIsOne) {
   EngineProcess engine;
-  TestRun run("module.exports = async () => { await services.s.a(1); await services.s.b(2); };", {});
+  TestRun run("module.exports = async () => { await services.s.a(1); await services.s.b(2); };",
+              {});
   run.begin_cold(engine);
   protocol::CallFrame early;
   early.seq = 2;
@@ -162,14 +170,16 @@ TEST(V8Divergence, AnOutcomeOfACallThatWasNotMadeIsOne) {
 
 TEST(V8Divergence, NothingOfANewCodeVersionSneaksIn) {  // F39
   EngineProcess engine;
-  TestRun old_run("module.exports = async () => { const r = await services.s.a(1); return services.s.b(r); };",
-                  {});
+  TestRun old_run(
+      "module.exports = async () => { const r = await services.s.a(1); return services.s.b(r); };",
+      {});
   old_run.begin_cold(engine);
   old_run.record_outcome(1, {});
   old_run.deliver_warm(engine);
   EngineProcess other;
   auto frame = old_run.cold_frame(true);
-  frame.code = "module.exports = async () => { services.s.extra(); const r = await services.s.a(1); };";
+  frame.code =
+      "module.exports = async () => { services.s.extra(); const r = await services.s.a(1); };";
   const auto done = other.slice(frame, old_run.pages());
   EXPECT_EQ(done.status, SliceDoneStatus::divergent);
   EXPECT_TRUE(done.calls.empty());

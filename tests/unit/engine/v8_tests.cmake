@@ -12,16 +12,17 @@ target_compile_definitions(v8_harness PRIVATE
   SEQUENTIAL_ENGINE_PATH="$<TARGET_FILE:sequential-engine>")
 add_dependencies(v8_harness sequential-engine)
 
-set(v8_shards_limits 4)
-set(v8_shards_replay 2)
-foreach(name basic limits replay)
-  set(shards 1)
-  if(DEFINED v8_shards_${name})
-    set(shards ${v8_shards_${name}})
-  endif()
-  sequential_test(engine_v8_${name}_test
-    SOURCES ${here}/v8_${name}_test.cpp
-    LIBS v8_harness
-    SHARDS ${shards}
-    LABELS unit)
-endforeach()
+function(v8_test name source shards)
+  sequential_test(${name} SOURCES ${here}/${source} LIBS v8_harness SHARDS ${shards} LABELS unit)
+endfunction()
+v8_test(engine_v8_basic_test v8_basic_test.cpp 1)
+v8_test(engine_v8_escape_test v8_escape_test.cpp 1)
+v8_test(engine_v8_fuzz_test v8_fuzz_test.cpp 1)
+v8_test(engine_v8_limits_test v8_limits_test.cpp 2)
+v8_test(engine_v8_replay_test v8_replay_test.cpp 2)
+v8_test(engine_v8_sandbox_test v8_sandbox_test.cpp 1)
+v8_test(engine_v8_web_test v8_web_test.cpp 1)
+if(NOT SEQUENTIAL_SANITIZE)
+  v8_test(engine_v8_memory_test v8_memory_test.cpp 2)
+endif()
+add_test(NAME engine_v8_self_test COMMAND sequential-engine --self-test)

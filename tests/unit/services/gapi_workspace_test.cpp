@@ -77,21 +77,26 @@ class GapiWorkspaceTest : public ::testing::Test {
     const auto answer = test::send_and_wait(*client_, request);
     ASSERT_TRUE(answer.has_value() && answer.value().status < 300);
   }
+  // The API requests that arrived, without those for tokens.
   std::vector<Json> ledger() {
     std::vector<Json> lines;
     std::istringstream text(read_file(dir_.file("ledger.jsonl")));
-    for (std::string line; std::getline(text, line);) lines.push_back(Json::parse(line));
+    for (std::string line; std::getline(text, line);) {
+      const Json entry = Json::parse(line);
+      if (entry["host"] != "oauth2.googleapis.com") lines.push_back(entry);
+    }
     return lines;
   }
   std::vector<std::string> all_users() {
     std::vector<std::string> users;
-    for (const Json& domain : ok("admin.domains.list", {{"customer", "my_customer"}})["domains"]) {
+    const Json domains = ok("admin.domains.list", {{"customer", "my_customer"}});
+    const Json all_domains = domains.value("domains", Json::array());
+    for (const Json& domain : all_domains) {
       Json params = {{"domain", domain["domainName"]}, {"maxResults", 2}};
       for (;;) {
         const Json page = ok("admin.users.list", params);
-        for (const Json& user : page.value("users", Json::array())) {
-          users.push_back(user["primaryEmail"]);
-        }
+        const Json some = page.value("users", Json::array());
+        for (const Json& user : some) users.push_back(user["primaryEmail"]);
         if (!page.contains("nextPageToken")) break;
         params["pageToken"] = page["nextPageToken"];
       }
@@ -115,7 +120,8 @@ TEST_F(GapiWorkspaceTest, TheGmailSearchFindsWhatIsThere) {
   for (const std::string& user : users) {
     const Json page = ok("gmail.users.messages.list",
                          {{"userId", user}, {"q", "subject:important"}, {"maxResults", 100}});
-    for (const Json& message : page.value("messages", Json::array())) {
+    const Json messages = page.value("messages", Json::array());
+    for (const Json& message : messages) {
       ++found;
       const Json whole = ok("gmail.users.messages.get",
                             {{"userId", user},
@@ -129,7 +135,7 @@ TEST_F(GapiWorkspaceTest, TheGmailSearchFindsWhatIsThere) {
   EXPECT_EQ(read, found);
   for (const Json& line : ledger()) {
     EXPECT_EQ(line["status"], 200);
-    EXPECT_EQ(line["x-idempotency-key"], "12:3");
+    EXPECT_EQ(line.value("x-idempotency-key", ""), "12:3");
   }
 }
 
@@ -145,7 +151,7 @@ TEST_F(GapiWorkspaceTest, FaultsOnTheWayAreRetriedUnderOneKey) {
   ok("gmail.users.messages.list", {{"userId", user}});
   const auto lines = ledger();
   ASSERT_EQ(lines.size(), before + 3 + 2 + 2);
-  for (const Json& line : lines) EXPECT_EQ(line["x-idempotency-key"], "12:3");
+  for (const Json& line : lines) EXPECT_EQ(line.value("x-idempotency-key", ""), "12:3");
 }
 
 TEST_F(GapiWorkspaceTest, WhatGoogleRefusesComesThroughInItsWords) {

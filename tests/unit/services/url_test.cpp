@@ -59,7 +59,7 @@ TEST(UrlTest, DeniesUserInformationBackslashesAndZones) {
        {"http://user@example.com/", "http://user:pass@example.com/", "http://:p@example.com/",
         "http://example.com\\@127.0.0.1/", "http:\\\\example.com/", "http://example.com\\/x",
         "http://[fe80::1%25eth0]/", "https://example.com@evil.test/", "http://bücher.example/", "http://１２７.0.0.1/",
-        "http://127。0。0。1/", "http://%EF%BC%91.0.0.1/"}) {
+        "http://127。0。0。1/", "http://%EF%BC%91.0.0.1/", "http://%31%32/"}) {
     EXPECT_EQ(judged(url), Errc::ssrf_denied) << url;
   }
   // In a query a backslash means nothing.

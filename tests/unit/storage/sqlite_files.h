@@ -96,6 +96,7 @@ class SqliteTest : public ::testing::Test {
   SqliteOptions options_ = [this] {
     SqliteOptions options;
     options.path = folder_.file("test.db");
+    options.wal_checkpoint_pages = 100;
     return options;
   }();
   std::unique_ptr<Store> store_;

@@ -15,13 +15,24 @@ class TornWalTest : public SqliteTest {
     open();
     const TaskFunctionId function = publish();
     for (int i = 0; i < 5; ++i) ASSERT_TRUE(store().submit(submission(function)).has_value());
-    wal_before_ = read_file(options_.path + "-wal");
+    wal_before_ = read_log();
     ASSERT_TRUE(store().submit(submission(function)).has_value());
     db_ = read_file(options_.path);
-    wal_ = read_file(options_.path + "-wal");
+    wal_ = read_log();
     close();
     ASSERT_GT(wal_.size(), wal_before_.size() + kFrameBytes);
     ASSERT_EQ((wal_.size() - 32) % kFrameBytes, 0u);
+  }
+  // The log up to its last frame, without the room reserved behind it.
+  std::string read_log() {
+    std::string log = read_file(options_.path + "-wal");
+    std::size_t end = 32;
+    const std::string_view salt = std::string_view(log).substr(16, 8);
+    while (end + kFrameBytes <= log.size() && std::string_view(log).substr(end + 8, 8) == salt) {
+      end += kFrameBytes;
+    }
+    log.resize(end);
+    return log;
   }
   std::string runs_with(std::string_view wal) {
     const std::string path = folder_.file("torn.db");
@@ -54,8 +65,13 @@ class TornWalTest : public SqliteTest {
 TEST_F(TornWalTest, CutAtEachByteOfTheLastFrameKeepsAllThatWasCommittedBefore) {
   ASSERT_EQ(runs_with(wal_), "6");
   ASSERT_EQ(runs_with(wal_before_), "5");
+  const std::string path = folder_.file("torn.db");
+  write_file(path, db_);
+  write_file(path + "-wal", wal_);
   for (std::size_t cut = 1; cut <= kFrameBytes; ++cut) {
-    ASSERT_EQ(runs_with(std::string_view(wal_).substr(0, wal_.size() - cut)), "5") << cut;
+    std::filesystem::remove(path + "-shm");  // the next look reads the log from its start
+    std::filesystem::resize_file(path + "-wal", wal_.size() - cut);
+    ASSERT_EQ(ask_file(path, "SELECT count(*) FROM task_runs"), "5") << cut;
   }
 }
 
@@ -65,6 +81,11 @@ TEST_F(TornWalTest, OneFlippedByteInTheLastFrameUndoesOnlyItsTransaction) {
     flipped[flipped.size() - back] = static_cast<char>(flipped[flipped.size() - back] ^ 0x40);
     ASSERT_EQ(runs_with(flipped), "5") << back;
   }
+}
+
+TEST_F(TornWalTest, RoomReservedBehindTheLastFrameMeansNothing) {
+  EXPECT_EQ(runs_with(wal_ + std::string(10 * kFrameBytes, '\0')), "6");
+  EXPECT_EQ(runs_with(wal_.substr(0, wal_.size() - 5) + std::string(100'000, '\0')), "5");
 }
 
 TEST_F(TornWalTest, TheStoreOpensAndGoesOnWithATornLog) {

@@ -22,8 +22,9 @@ struct SqliteOptions {
   std::int64_t size_bytes_max = 0;  // 0 = unlimited (PRAGMA max_page_count; tests of a full disk)
 };
 
-// Opens or creates the file, migrates it, and starts the store's threads. `clock` outlives the store.
-// Errors: in_use if another process has it open; schema_newer; corrupt; unavailable (with the path).
+// Opens or creates the file, migrates it, and starts the store's threads. `clock` outlives the
+// store. Errors: in_use if another process has it open; schema_newer; corrupt; unavailable;
+// config_invalid for options out of range. All but the last name the path.
 Result<std::unique_ptr<Store>> open_sqlite(const SqliteOptions& options, const Clock& clock);
 
 }  // namespace sequential::storage

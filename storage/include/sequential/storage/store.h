@@ -12,8 +12,9 @@
 //           issued one after another are applied in that order; across callers in any order.
 // Lifetime: arguments are moved in; records own their memory. The destructor completes what is
 //           queued, then returns; no `done` is called after it.
-// Errors:   besides those listed, every method may answer `unavailable` (nothing changed: disk full,
-//           connection lost before commit), `corrupt`, or `overloaded` (the bounded queue is full).
+// Errors:   besides those listed, every method may answer `unavailable` (nothing changed: disk
+//           full, connection lost before commit), `corrupt`, or `overloaded` (the bounded queue is
+//           full).
 // Durability: `done` is called after the commit is on disk, shared with other transitions of the
 //           same moment (group commit), except where Flush::lazy says otherwise.
 
@@ -123,7 +124,7 @@ struct SliceCommit {
   std::string reason;   // paused: "divergent", …
   std::optional<ResumeKind> resume_kind;
   std::int64_t resume_us = 0;
-  std::optional<Lease> handoff;  // claim new calls (without delay), and a runnable root, for this node
+  std::optional<Lease> handoff;  // claim new calls (without delay) and a runnable root for a node
   int handoff_calls_max = 1'000'000;  // the first so many calls; the rest are left pending
   Flush flush = Flush::lazy;     // durable whenever the end is terminal or a call is at_most_once
 };
@@ -255,7 +256,8 @@ class Store {
   virtual void record_outcome(OutcomeRecord, Done<OutcomeRecorded>) = 0;
   // The slice ended without a result. The root is runnable again, or paused. Errors: fenced.
   virtual void slice_lost(SliceLost, Done<SliceLostResult>) = 0;
-  // Gives a claimed stack run back untouched: pending again, its attempt not counted. Errors: fenced.
+  // Gives a claimed stack run back untouched: pending again, its attempt not counted. Errors:
+  // fenced.
   virtual void release(Grant, Done<void>) = 0;
   // Renews leases; answers those of `grants` that no longer hold (fenced).
   virtual void extend(std::vector<Grant> grants, Lease, Done<std::vector<Grant>>) = 0;
@@ -295,7 +297,7 @@ class Store {
   // Every grant still held is fenced, also after ids are allocated again. Answers runs deleted.
   virtual void clear(Done<std::int64_t>) = 0;
 
-  // --- keystore (sealed values only) --------------------------------------------------------------
+  // --- keystore (sealed values only) -------------------------------------------------------------
   // The entry to write: `seal(version)` is called inside the transaction with the version the row
   // will have, because the version is bound into the seal. Must be pure and fast.
   virtual void keystore_put(std::string name_space, std::string key, std::string key_id,

@@ -1,0 +1,265 @@
+// The web's tools in the task's global scope, against what the specifications say. One expression a
+// row; the results are compared as JSON.
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+#include <string>
+
+#include "v8_harness.h"
+
+namespace sequential::engine::v8test {
+namespace {
+
+struct Row {
+  const char* expression;
+  const char* expected;
+};
+void PrintTo(const Row& row, std::ostream* out) { *out << row.expression; }
+
+class V8Web : public ::testing::TestWithParam<Row> {};
+
+TEST_P(V8Web, BehavesAsSpecified) {
+  const Record record = run_task(
+      std::string(
+          "module.exports = async () => {\nconst name = (f) => { try { f(); return 'none'; } "
+          "catch (e) { return e.name; } };\nreturn ") +
+      GetParam().expression + ";\n};");
+  EXPECT_EQ(record.payload, GetParam().expected) << GetParam().expression;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Text, V8Web,
+    ::testing::Values(
+        Row{"[...new TextEncoder().encode('aé€😀\\ud800')]",
+            "[97,195,169,226,130,172,240,159,152,128,239,191,189]"},
+        Row{"(() => { const u = new Uint8Array(5); const r = new TextEncoder().encodeInto('a€😀', "
+            "u); return [r.read, r.written, ...u]; })()",
+            "[2,4,97,226,130,172,0]"},
+        Row{"new TextDecoder().decode(Uint8Array.of(0xEF, 0xBB, 0xBF, 97, 0xFF, 0xE2, 0x82))",
+            "\"a\xEF\xBF\xBD\xEF\xBF\xBD\""},
+        Row{"new TextDecoder('utf-8', { ignoreBOM: true }).decode(Uint8Array.of(0xEF, 0xBB, 0xBF, "
+            "97)).length",
+            "2"},
+        Row{"name(() => new TextDecoder('utf-8', { fatal: true }).decode(Uint8Array.of(0xC0)))",
+            "\"TypeError\""},
+        Row{"(() => { const d = new TextDecoder(); return d.decode(Uint8Array.of(0xE2, 0x82), { "
+            "stream: true }) + '|' + d.decode(Uint8Array.of(0xAC)); })()",
+            "\"|\xE2\x82\xAC\""},
+        Row{"new TextDecoder('utf-16le').decode(Uint8Array.of(0x3D, 0xD8, 0x00, 0xDE, 0x3D, 0xD8))",
+            "\"\xF0\x9F\x98\x80\xEF\xBF\xBD\""},
+        Row{"new TextDecoder('latin1').decode(Uint8Array.of(0x80, 0xE4)) + new "
+            "TextDecoder('ascii').encoding",
+            "\"\xE2\x82\xAC\xC3\xA4windows-1252\""},
+        Row{"name(() => new TextDecoder('klingon'))", "\"RangeError\""},
+        Row{"[btoa(''), btoa('f'), btoa('fo'), btoa('foo'), btoa('\\xff\\xfe')]",
+            R"(["","Zg==","Zm8=","Zm9v","//4="])"},
+        Row{"[atob('Zm9v'), atob(' Zg = = '), atob('Zm8'), atob('')]", R"(["foo","f","fo",""])"},
+        Row{"[name(() => btoa('€')), name(() => atob('a')), name(() => atob('a=b=')), name(() => "
+            "atob('Zg=')), name(() => atob('é'))]",
+            R"(["InvalidCharacterError","InvalidCharacterError","InvalidCharacterError","InvalidCharacterError","InvalidCharacterError"])"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Url, V8Web,
+    ::testing::Values(
+        Row{"new URL('../b?x=1#y', 'HTTP://user:pa%20ss@EXAMPLE.com:80/a/c/d').href",
+            "\"http://user:pa%20ss@example.com/a/b?x=1#y\""},
+        Row{"(() => { const u = new URL('https://a.b/c'); u.searchParams.set('q', 'a b&c'); u.hash "
+            "= 'h'; u.port = '443'; return [u.search, u.href, u.port]; })()",
+            R"(["?q=a+b%26c","https://a.b/c?q=a+b%26c#h",""])"},
+        Row{"new URL('http://faß.de/ü').href + new URL('http://xn--fa-hia.de').hostname",
+            "\"http://xn--fa-hia.de/%C3%BCxn--fa-hia.de\""},
+        Row{"[new URL('http://0x7f.1/').hostname, new URL('http://[::1]:8080/').host]",
+            R"(["127.0.0.1","[::1]:8080"])"},
+        Row{"[name(() => new URL('nope')), URL.canParse('x:y'), URL.canParse('//x')]",
+            R"(["TypeError",true,false])"},
+        Row{"[...new URLSearchParams('a=1&b=%20x&a=2')].join('|') + new URLSearchParams({ z: '1', "
+            "y: 'ä' })",
+            "\"a,1|b, x|a,2z=1&y=%C3%A4\""},
+        Row{"JSON.stringify({ u: new URL('http://a') })", R"("{\"u\":\"http://a/\"}")"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Clone, V8Web,
+    ::testing::Values(
+        Row{"(() => { const a = { d: new Date(3), r: /x/gi, m: new Map([[{}, new Set([1n])]]), n: "
+            "NaN, u: undefined, h: [1, , 3] }; a.self = a; "
+            "const b = structuredClone(a); return [b !== a, b.self === b, b.d.getTime(), "
+            "String(b.r), [...b.m.values()][0].has(1n), Number.isNaN(b.n), 'u' in b, 1 in b.h]; "
+            "})()",
+            "[true,true,3,\"/x/gi\",true,true,true,false]"},
+        Row{"(() => { const b = new Uint8Array([1, 2]); const c = structuredClone(b, { transfer: "
+            "[b.buffer] }); return [b.length, [...c]]; })()",
+            "[0,[1,2]]"},
+        Row{"[name(() => structuredClone(() => 1)), name(() => structuredClone(Symbol('x'))), "
+            "name(() => structuredClone({ get a() { throw new RangeError('q'); } }))]",
+            R"(["DataCloneError","DataCloneError","RangeError"])"},
+        Row{"(() => { const e = structuredClone(new RangeError('m')); return [e instanceof "
+            "RangeError, e.message]; })()",
+            "[true,\"m\"]"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Events, V8Web,
+    ::testing::Values(
+        Row{"(() => { const t = new EventTarget(), seen = []; const l = (e) => seen.push(e.type, "
+            "e.target === t, e.eventPhase); "
+            "t.addEventListener('a', l); t.addEventListener('a', l); t.addEventListener('a', { "
+            "handleEvent() { seen.push('obj'); } }, { once: true }); "
+            "t.dispatchEvent(new Event('a')); t.removeEventListener('a', l); t.dispatchEvent(new "
+            "Event('a')); return seen; })()",
+            R"(["a",true,2,"obj"])"},
+        Row{"(() => { const t = new EventTarget(); t.addEventListener('x', (e) => "
+            "e.preventDefault()); "
+            "return [t.dispatchEvent(new Event('x', { cancelable: true })), t.dispatchEvent(new "
+            "Event('x'))]; })()",
+            "[false,true]"},
+        Row{"(() => { const c = new AbortController(), seen = []; c.signal.onabort = (e) => "
+            "seen.push(e.type, e.isTrusted); c.abort('why'); c.abort('again'); "
+            "return [seen, c.signal.aborted, c.signal.reason, name(() => "
+            "c.signal.throwIfAborted())]; })()",
+            R"([["abort",true],true,"why",null])"},
+        Row{"(() => { const a = new AbortController(), s = AbortSignal.any([a.signal, new "
+            "AbortController().signal]); a.abort(); "
+            "return [s.aborted, s.reason === a.signal.reason, s.reason.name, s.reason.code, "
+            "s.reason instanceof DOMException, s.reason instanceof Error]; })()",
+            R"([true,true,"AbortError",20,true,true])"},
+        Row{"[AbortSignal.abort().aborted, name(() => new AbortSignal()), new CustomEvent('c', { "
+            "detail: 5 }).detail]",
+            R"([true,"TypeError",5])"},
+        Row{"await new Promise((r) => { const s = AbortSignal.timeout(50); "
+            "s.addEventListener('abort', () => r(s.reason.name)); })",
+            "\"TimeoutError\""}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Library, V8Web,
+    ::testing::Values(
+        Row{"[[1, 2, 3].at(-1), 'abc'.at(-2), [1, 2, 3].findLast((x) => x < 3), [1, "
+            "2].findLastIndex((x) => x === 9), Object.hasOwn({ a: 1 }, 'a'), new "
+            "Int8Array([5]).at(-1)]",
+            R"([3,"b",2,-1,true,5])"},
+        Row{"[typeof Date(), new Date(2020, 0).getTime(), Date.UTC(2020, 0), new Date(0) "
+            "instanceof Date, new (class X extends Date {})(5).getTime(), Date.length, Date.name]",
+            R"(["string",1577836800000,1577836800000,true,5,7,"Date"])"},
+        Row{"[/^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/"
+            ".test(crypto.randomUUID()), name(() => crypto.getRandomValues(new Float32Array(1))), "
+            "name(() => crypto.getRandomValues(new Uint8Array(70000))), crypto.getRandomValues(new "
+            "Uint16Array(3)).length]",
+            R"([true,"TypeMismatchError","QuotaExceededError",3])"},
+        Row{"[new Intl.NumberFormat().resolvedOptions().locale, new "
+            "Intl.DateTimeFormat().resolvedOptions().timeZone, "
+            "Intl.NumberFormat('de').format(1.5), "
+            "new Intl.Locale('de-Latn-at').maximize().language, name(() => new "
+            "Intl.NumberFormat('xx-invalid-locale-x'))]",
+            R"(["en-US","UTC","1,5","de","RangeError"])"},
+        Row{"[[...new Intl.Segmenter('en', { granularity: 'word' }).segment('a bc')].map((s) => "
+            "s.segment).join('|'), new Date(0).getTimezoneOffset()]",
+            R"(["a| |bc",0])"},
+        Row{"await new Promise((r) => queueMicrotask(() => r('micro')))", "\"micro\""},
+        Row{"(() => { class A { #x = 1; static { A.y = 2; } has(o) { return #x in o; } } return "
+            "[A.y, new A().has(new A()), [1, 2].flat().includes(2), 'x'.replaceAll('x', 'y'), 2n "
+            "** 64n + '']; })()",
+            R"([2,true,true,"y","18446744073709551616"])"}));
+
+Answer http(const protocol::CallFrame& call) {
+  if (call.args.find("broken") != std::string::npos) {
+    return {true, R"({"name":"HostCallError","message":"refused","code":"service_unavailable"})"};
+  }
+  if (call.args.find("binary") != std::string::npos) {
+    return {
+        false,
+        R"({"status":200,"statusText":"OK","url":"http://x/","headers":[],"bodyBase64":"AP+A"})"};
+  }
+  return {
+      false,
+      R"({"status":404,"statusText":"Not Found","url":"http://x/final","redirected":true,)"
+      R"("headers":[["Content-Type","application/json"],["set-cookie","a=1"],["Set-Cookie","b=2"],["X-A","1"],["x-a","2"]],)"
+      R"("body":"{\"a\":[1]}"})"};
+}
+
+std::string fetch_task(const std::string& body, std::string* args = nullptr) {
+  const Record record =
+      run_task("module.exports = async () => {\n" + body + "\n};", {.respond = http});
+  if (args != nullptr && !record.calls.empty()) *args = record.calls[0].args;
+  return record.payload;
+}
+
+TEST(V8Fetch, IsOneCallOfTheHttpService) {
+  std::string args;
+  EXPECT_EQ(
+      fetch_task(R"js(
+    const r = await fetch(new URL('http://x/a b'), { method: 'post', headers: { 'X-One': ' 1 ' }, body: JSON.stringify({ b: 'ü' }) });
+    return [r.status, r.ok, r.statusText, r.url, r.redirected, r.headers.get('CONTENT-TYPE'), r.headers.get('x-a'),
+            r.headers.getSetCookie(), [...r.headers.keys()], await r.json(), r.bodyUsed];)js",
+                 &args),
+      R"([404,false,"Not Found","http://x/final",true,"application/json","1, 2",["a=1","b=2"],)"
+      R"(["content-type","set-cookie","set-cookie","x-a"],{"a":[1]},true])");
+  EXPECT_EQ(args, R"([{"url":"http://x/a%20b","method":"POST","body":"{\"b\":\"ü\"}",)"
+                  R"("headers":[["x-one","1"],["content-type","text/plain;charset=UTF-8"]]}])");
+}
+
+TEST(V8Fetch, BodiesComeAsTextOrBytes) {
+  EXPECT_EQ(fetch_task("const r = await fetch('http://x/binary'); const c = r.clone();\n"
+                       "return [[...new Uint8Array(await r.arrayBuffer())], (await "
+                       "c.text()).length, await r.text().catch((e) => e.name)];"),
+            R"([[0,255,128],3,"TypeError"])");
+  std::string args;
+  fetch_task(
+      "await fetch('http://x/', { method: 'PUT', body: new Uint8Array([0, 255]).subarray(1), "
+      "headers: [['a', 'b'], ['A', 'c']] });",
+      &args);
+  EXPECT_EQ(
+      args,
+      R"([{"url":"http://x/","method":"PUT","bodyBase64":"/w==","headers":[["a","b"],["a","c"]]}])");
+  fetch_task(
+      "await fetch('http://x/', { method: 'PUT', body: new URLSearchParams({ q: 'a b' }) });",
+      &args);
+  EXPECT_NE(args.find("application/x-www-form-urlencoded;charset=UTF-8"), std::string::npos);
+  EXPECT_NE(args.find(R"("body":"q=a+b")"), std::string::npos);
+}
+
+TEST(V8Fetch, FailuresAreTypeErrorsWithTheirCause) {
+  EXPECT_EQ(fetch_task("try { await fetch('http://broken'); } catch (e) {\n"
+                       "  return [e.name, e.message, e.code, e.cause.name, e.cause.message, "
+                       "/task\\.js:2:/.test(e.stack)]; }"),
+            R"(["TypeError","fetch failed","service_unavailable","HostCallError","refused",true])");
+  EXPECT_EQ(fetch_task("const out = []; for (const f of [() => fetch(), () => fetch('http://x', { "
+                       "method: 'GET', body: 'b' }),\n"
+                       " () => fetch('http://x', { headers: { 'bad name': '1' } }), () => "
+                       "fetch('http://x', { headers: { a: 'b\\nc' } }),\n"
+                       " () => fetch('http://x', { method: 'TRACE' }), () => fetch('http://x', { "
+                       "signal: AbortSignal.abort() }),\n"
+                       " () => fetch('http://x', { signal: {} })]) {\n"
+                       "  try { await f(); out.push('none'); } catch (e) { out.push(e.name); } "
+                       "}\nreturn out.join();"),
+            "\"TypeError,TypeError,TypeError,TypeError,TypeError,AbortError,TypeError\"");
+}
+
+TEST(V8Fetch, AnAbortEndsTheWaitNotTheCall) {
+  const Record record = run_task(
+      R"js(
+    module.exports = async () => {
+      const c = new AbortController(); const p = fetch('http://x/', { signal: c.signal });
+      setTimeout(() => c.abort(), 1); await sleep(5);
+      try { await p; return 'no'; } catch (e) { return e.name; }
+    };)js",
+      {.respond = [](const auto& call) { return call.service == "http" ? http(call) : Answer{}; },
+       .order_seed = 5});
+  EXPECT_TRUE(record.payload == "\"AbortError\"" || record.payload == "\"no\"") << record.payload;
+  EXPECT_EQ(record.calls.size(), 3u);
+}
+
+TEST(V8Timers, SleepIsACallOfTheTimerService) {
+  const Record record = run_task(R"js(
+    module.exports = async () => {
+      const a = await sleep(1500.7); await sleep(new Date(5)); await sleep(-3);
+      const bad = []; for (const x of ['1', NaN, Infinity, new Date(NaN), undefined]) await sleep(x).catch((e) => bad.push(e.name));
+      return [a === undefined, bad.join()];
+    };)js",
+                                 {.respond = [](const auto&) { return Answer{}; }});
+  EXPECT_EQ(record.payload, R"([true,"TypeError,TypeError,TypeError,TypeError,TypeError"])");
+  std::string seen;
+  for (const auto& call : record.calls) seen += call.service + "." + call.method + call.args + ";";
+  EXPECT_EQ(seen, "timer.sleep[1500];timer.until[5];timer.sleep[0];");
+}
+
+}  // namespace
+}  // namespace sequential::engine::v8test

@@ -45,7 +45,7 @@ CallDecision decide_unknown(const storage::Work& work) {
   return failed(error, work);
 }
 
-CallDecision decide_call(const services::CallReply& reply, const storage::Work& work,
+CallDecision decide_call(services::CallReply reply, const storage::Work& work,
                          const services::CallPolicy& policy, std::int64_t payload_bytes_max,
                          double random01) {
   if (!reply.failed) {
@@ -54,7 +54,7 @@ CallDecision decide_call(const services::CallReply& reply, const storage::Work& 
       return failed(too_large(bytes, payload_bytes_max), work);
     }
     CallDecision decision;
-    decision.payload = reply.result;
+    decision.payload = std::move(reply.result);
     return decision;
   }
   if (is_unknown(reply.error, work)) return decide_unknown(work);

@@ -22,7 +22,7 @@ struct CallDecision {
 };
 
 // `attempt` is the try that just ended; `random01` in [0, 1) spreads the retries.
-CallDecision decide_call(const services::CallReply& reply, const storage::Work& work,
+CallDecision decide_call(services::CallReply reply, const storage::Work& work,
                          const services::CallPolicy& policy, std::int64_t payload_bytes_max,
                          double random01);
 

@@ -1,6 +1,10 @@
 // Processor: one host call, from claim to recorded outcome.
 
 #include <boost/asio/steady_timer.hpp>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <utility>
 
 #include "async.h"
@@ -28,16 +32,44 @@ services::CallReply refused(Error error) {
   return services::CallReply::fail(std::move(refusal));
 }
 
-// Answers once, whichever comes first: the service or the watchdog.
-struct OneAnswer {
-  std::function<void(services::CallReply)> done;
-  std::atomic<bool> answered{false};
-
-  bool give(services::CallReply reply) {
-    if (answered.exchange(true)) return false;
+// One answer, whichever comes first, the service's or the watchdog's, before or after it is awaited.
+class OneAnswer {
+ public:
+  void give(services::CallReply reply) {
+    std::function<void(services::CallReply)> done;
+    {
+      const std::lock_guard lock(mutex_);
+      if (given_) return;
+      given_ = true;
+      if (!done_) {
+        early_ = std::move(reply);
+        return;
+      }
+      done = std::move(done_);
+    }
     done(std::move(reply));
-    return true;
   }
+
+  std::optional<services::CallReply> take_now() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(early_, std::nullopt);
+  }
+
+  void wait(std::function<void(services::CallReply)> done) {
+    std::optional<services::CallReply> early;
+    {
+      const std::lock_guard lock(mutex_);
+      early = std::exchange(early_, std::nullopt);
+      if (!early) done_ = std::move(done);
+    }
+    if (early) done(std::move(*early));
+  }
+
+ private:
+  std::mutex mutex_;
+  std::function<void(services::CallReply)> done_;  // guarded by mutex_
+  std::optional<services::CallReply> early_;       // guarded by mutex_
+  bool given_ = false;                             // guarded by mutex_
 };
 
 services::CallReply overdue() {
@@ -79,13 +111,15 @@ net::awaitable<services::CallReply> Processor::call_service(const storage::Work&
   request.idempotency_key =
       std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
   request.deadline = clock_.monotonic() + policy.timeout;
-  auto start = [this, &request](auto done) {
-    auto answer = std::make_shared<OneAnswer>();
-    answer->done = std::move(done);
-    const MonoTime deadline = request.deadline + kServiceGrace;
-    registry_.call(std::move(request),
-                   [answer](services::CallReply reply) { answer->give(std::move(reply)); });
-    if (!answer->answered.load()) guard(io_, answer, deadline);
+  const MonoTime deadline = request.deadline + kServiceGrace;
+  auto answer = std::make_shared<OneAnswer>();
+  registry_.call(std::move(request),
+                 [answer](services::CallReply reply) { answer->give(std::move(reply)); });
+  // What answers at once costs no turn of the event loop.
+  if (auto now = answer->take_now()) co_return std::move(*now);
+  auto start = [this, &answer, deadline](auto done) {
+    guard(io_, answer, deadline);
+    answer->wait(std::move(done));
   };
   co_return co_await completes<services::CallReply>(std::move(start));
 }
@@ -106,7 +140,8 @@ net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) 
     }
     FAULT_POINT("call.after_send");
     const services::CallPolicy known = policy.has_error() ? services::CallPolicy{} : policy.value();
-    decision = decide_call(reply, work, known, options_.payload_bytes_max, random01());
+    const double spread = reply.failed ? random01() : 0.0;
+    decision = decide_call(std::move(reply), work, known, options_.payload_bytes_max, spread);
   }
   co_return co_await record_call(work, std::move(decision), via, taken.waited);
 }

@@ -125,8 +125,8 @@ int run(int argc, char** argv) {
 }  // namespace sequential::engine::v8host
 
 #ifdef __SANITIZE_ADDRESS__
-// The broker starts engines without an environment. At exit the leak checker would need a thread, and
-// the sandbox forbids those.
+// The broker starts engines without an environment. At exit the leak checker would need a thread,
+// and the sandbox forbids those.
 extern "C" const char* __asan_default_options();
 extern "C" const char* __asan_default_options() { return "detect_leaks=0:abort_on_error=1"; }
 #endif

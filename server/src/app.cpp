@@ -1,13 +1,13 @@
 #include "app.h"
 
 #include <algorithm>
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
-#include <atomic>
 #include <condition_variable>
 #include <csignal>
 #include <filesystem>
@@ -206,8 +206,8 @@ class Node {
     SEQUENTIAL_TRY(auto chain_key, load_chain_key(config_.chain.key_file));
     signer_ = std::make_unique<ChainSigner>(std::move(chain_key), clock_);
     const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    threads_ = std::make_unique<Threads>(
-        io_, config_.server.threads > 0 ? config_.server.threads : cores);
+    threads_ =
+        std::make_unique<Threads>(io_, config_.server.threads > 0 ? config_.server.threads : cores);
     SEQUENTIAL_TRY(http_, open_http_server(io_, config_.server.address, config_.server.port,
                                            http_limits(config_.server), handler()));
     SEQUENTIAL_TRY(runtime_, backends_.runtime(io_, config_));
@@ -218,7 +218,8 @@ class Node {
         io_, *store_, *runtime_, registry_, clock_,
         processor_options(config_, lease_, backends_.store_is_exclusive),
         [this](StackRunId id) { chain_->fire(id); });
-    context_.reset(new RouteContext{  // an aggregate that cannot be moved
+    context_.reset(new RouteContext{
+        // an aggregate that cannot be moved
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
@@ -279,7 +280,8 @@ class Node {
   // What a dead process of this installation held is ours at once where the store can tell.
   Result<void> take_back_work() {
     Waiter<Result<std::int64_t>> freed;
-    store_->recover(lease_.node, [&freed](Result<std::int64_t> count) { freed.give(std::move(count)); });
+    store_->recover(lease_.node,
+                    [&freed](Result<std::int64_t> count) { freed.give(std::move(count)); });
     SEQUENTIAL_TRY(const auto count, freed.take());
     if (count > 0) log_info("taking up work that a stopped process left", {{"stack_runs", count}});
     return success();

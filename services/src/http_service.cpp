@@ -25,11 +25,19 @@ namespace {
 constexpr std::int64_t kTimeoutMsMax = 24ll * 3'600'000;
 
 // fetch leaves these to the client, silently.
-constexpr std::array<std::string_view, 13> kForbiddenHeaders = {
-    "accept-encoding", "connection", "content-length", "expect",
-    "host",            "keep-alive", "proxy-authorization", "proxy-connection",
-    "te",              "trailer",    "transfer-encoding", "upgrade",
-    "via"};
+constexpr std::array<std::string_view, 13> kForbiddenHeaders = {"accept-encoding",
+                                                                "connection",
+                                                                "content-length",
+                                                                "expect",
+                                                                "host",
+                                                                "keep-alive",
+                                                                "proxy-authorization",
+                                                                "proxy-connection",
+                                                                "te",
+                                                                "trailer",
+                                                                "transfer-encoding",
+                                                                "upgrade",
+                                                                "via"};
 
 enum class Redirect { follow, error, manual };
 
@@ -208,7 +216,8 @@ class HttpService final : public Service {
     return "Outbound HTTP for fetch: public addresses, and what the operator opened.";
   }
   std::vector<MethodInfo> methods() const override {
-    return {{"fetch", "Sends a request: fetch({url, method, headers, body, redirect, timeoutMs})."}};
+    return {
+        {"fetch", "Sends a request: fetch({url, method, headers, body, redirect, timeoutMs})."}};
   }
   CallPolicy policy(std::string_view /*method*/) const override { return {}; }
 
@@ -226,21 +235,20 @@ class HttpService final : public Service {
       request.headers.emplace_back("Idempotency-Key", '"' + call.idempotency_key + '"');
     }
     std::string method = request.method;
-    http_.send(std::move(request),
-               [done = std::move(done), method = std::move(method), sending,
-                redirect = fetch.redirect, as_base64 = fetch.as_base64](
-                   Result<HttpResponse> answer) {
-                 if (answer.has_error()) {
-                   return done(CallReply::fail(transport_error(answer.error(), method, sending)));
-                 }
-                 const HttpResponse& response = answer.value();
-                 if (redirect == Redirect::error && response.status >= 301 &&
-                     response.status <= 308 && response.status != 304) {
-                   return done(failed(Errc::response_invalid,
-                                      "the answer is a redirect, and redirect is \"error\""));
-                 }
-                 done(CallReply::ok(response_json(response, as_base64)));
-               });
+    http_.send(std::move(request), [done = std::move(done), method = std::move(method), sending,
+                                    redirect = fetch.redirect,
+                                    as_base64 = fetch.as_base64](Result<HttpResponse> answer) {
+      if (answer.has_error()) {
+        return done(CallReply::fail(transport_error(answer.error(), method, sending)));
+      }
+      const HttpResponse& response = answer.value();
+      if (redirect == Redirect::error && response.status >= 301 && response.status <= 308 &&
+          response.status != 304) {
+        return done(
+            failed(Errc::response_invalid, "the answer is a redirect, and redirect is \"error\""));
+      }
+      done(CallReply::ok(response_json(response, as_base64)));
+    });
   }
 
  private:

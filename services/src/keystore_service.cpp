@@ -28,15 +28,14 @@ struct Named {
 };
 
 Error refuse(const std::string& method, std::string_view forms) {
-  return {Errc::invalid_arguments,
-          "keystore." + method + " takes " + std::string(forms), "args"};
+  return {Errc::invalid_arguments, "keystore." + method + " takes " + std::string(forms), "args"};
 }
 
 // The forms that callers use: (key), (namespace, key), ({namespace, key}); with a value for setKey.
 Result<Named> read_named(const std::string& method, std::string_view args, bool with_value) {
-  const std::string_view forms = with_value
-                                     ? "(key, value), (namespace, key, value) or one object of these"
-                                     : "(key), (namespace, key) or one object of these";
+  const std::string_view forms =
+      with_value ? "(key, value), (namespace, key, value) or one object of these"
+                 : "(key), (namespace, key) or one object of these";
   SEQUENTIAL_TRY(const auto arguments, json_arguments(args));
   Named named;
   std::vector<std::string_view> parts(arguments.begin(), arguments.end());
@@ -125,10 +124,9 @@ class KeystoreService final : public Service {
     if (named.has_error()) return done(failed(named.error()));
     if (!readable(named.value())) {
       const std::string full = named.value().name_space + "/" + named.value().key;
-      return done(failed(Errc::forbidden,
-                         "task code may not read the secret " + full +
-                             "; an operator can allow it by adding \"" + full +
-                             "\" to the setting services.keystore.readable"));
+      return done(failed(Errc::forbidden, "task code may not read the secret " + full +
+                                              "; an operator can allow it by adding \"" + full +
+                                              "\" to the setting services.keystore.readable"));
     }
     keystore_->get(named.value().name_space, named.value().key,
                    [done = std::move(done)](Result<std::string> value) {
@@ -156,15 +154,14 @@ class KeystoreService final : public Service {
     const auto named = read_named(request.method, request.args, false);
     if (named.has_error()) return done(failed(named.error()));
     // From the list, so that whether a secret exists never depends on whether it opens.
-    keystore_->list(named.value().name_space,
-                    [key = named.value().key, done = std::move(done)](
-                        Result<std::vector<storage::KeystoreEntry>> entries) {
-                      if (entries.has_error()) return done(store_failed(entries.error()));
-                      const bool found =
-                          std::any_of(entries.value().begin(), entries.value().end(),
-                                      [&](const auto& each) { return each.key == key; });
-                      done(CallReply::ok(found ? "true" : "false"));
-                    });
+    keystore_->list(
+        named.value().name_space, [key = named.value().key, done = std::move(done)](
+                                      Result<std::vector<storage::KeystoreEntry>> entries) {
+          if (entries.has_error()) return done(store_failed(entries.error()));
+          const bool found = std::any_of(entries.value().begin(), entries.value().end(),
+                                         [&](const auto& each) { return each.key == key; });
+          done(CallReply::ok(found ? "true" : "false"));
+        });
   }
 
   void list_keys(const CallRequest& request, CallDone done) {
@@ -180,23 +177,25 @@ class KeystoreService final : public Service {
       }
       name_space = *text;
     }
-    list(name_space, [](const auto& each) { return each.key; }, std::move(done));
+    list(
+        name_space, [](const auto& each) { return each.key; }, std::move(done));
   }
 
   void list_namespaces(CallDone done) {
-    list("", [](const auto& each) { return each.name_space; }, std::move(done));
+    list(
+        "", [](const auto& each) { return each.name_space; }, std::move(done));
   }
 
   void list(std::string name_space, std::string (*pick)(const storage::KeystoreEntry&),
             CallDone done) {
-    keystore_->list(std::move(name_space),
-                    [pick, done = std::move(done)](
-                        Result<std::vector<storage::KeystoreEntry>> entries) {
-                      if (entries.has_error()) return done(store_failed(entries.error()));
-                      std::set<std::string> names;
-                      for (const auto& each : entries.value()) names.insert(pick(each));
-                      done(CallReply::ok(names_json(names)));
-                    });
+    keystore_->list(
+        std::move(name_space),
+        [pick, done = std::move(done)](Result<std::vector<storage::KeystoreEntry>> entries) {
+          if (entries.has_error()) return done(store_failed(entries.error()));
+          std::set<std::string> names;
+          for (const auto& each : entries.value()) names.insert(pick(each));
+          done(CallReply::ok(names_json(names)));
+        });
   }
 
   const std::shared_ptr<Keystore> keystore_;

@@ -30,8 +30,8 @@ Result<void> read_whole(std::string_view value, std::string_view field, std::int
   if (value.empty()) return success();
   const auto number = json_whole_number(value);
   if (!number || *number < low || *number > high) {
-    return at_fault(field, "a whole number from " + std::to_string(low) + " to " +
-                               std::to_string(high));
+    return at_fault(field,
+                    "a whole number from " + std::to_string(low) + " to " + std::to_string(high));
   }
   out = *number;
   return success();
@@ -96,8 +96,8 @@ Result<CallPolicy> merge_policy(const CallPolicy& base, std::string_view options
   }
   SEQUENTIAL_TRY(read_delivery(json_member(options_json, "delivery"), policy));
   std::int64_t timeout_ms = policy.timeout.count();
-  SEQUENTIAL_TRY(
-      read_whole(json_member(options_json, "timeoutMs"), "timeoutMs", 1, kTimeoutMsMax, timeout_ms));
+  SEQUENTIAL_TRY(read_whole(json_member(options_json, "timeoutMs"), "timeoutMs", 1, kTimeoutMsMax,
+                            timeout_ms));
   policy.timeout = Millis{timeout_ms};
   SEQUENTIAL_TRY(const bool attempts_asked, read_retry(json_member(options_json, "retry"), policy));
   if (const auto idempotent = json_member(options_json, "idempotent");

@@ -36,11 +36,11 @@ struct ChainClient::State {
   ChainSigner& signer;
   const ChainOptions options;
   mutable std::mutex mutex;
-  std::deque<StackRunId> queue;                    // guarded by mutex
-  std::vector<std::shared_ptr<Connection>> idle;   // guarded by mutex; the most recent last
-  int connections = 0;                             // guarded by mutex
-  bool stopped = false;                            // guarded by mutex
-  Stats stats;                                     // guarded by mutex
+  std::deque<StackRunId> queue;                   // guarded by mutex
+  std::vector<std::shared_ptr<Connection>> idle;  // guarded by mutex; the most recent last
+  int connections = 0;                            // guarded by mutex
+  bool stopped = false;                           // guarded by mutex
+  Stats stats;                                    // guarded by mutex
 
   std::string render(StackRunId id) {
     const std::string body =
@@ -130,7 +130,8 @@ class ChainClient::Connection : public std::enable_shared_from_this<Connection> 
     go_on();
   }
 
-  // A kept-alive connection may have been closed under us: the hint is tried once more on a new one.
+  // A kept-alive connection may have been closed under us: the hint is tried once more on a new
+  // one.
   void fail(const error_code& error) {
     const bool was_kept = connected_;
     disconnect();

@@ -2,10 +2,11 @@
 // Signatures of chain requests, so that only nodes of this installation can ask for processing.
 //
 //   X-Chain: v1,<key id>,<unix ms>,<nonce>,<mac>
-//   mac = hex(HMAC-SHA-256(key, "v1\nPOST\n/stack/process\n" ts "\n" nonce "\n" hex(SHA-256(body))))
+//   mac = hex(HMAC-SHA-256(key, "v1\nPOST\n/stack/process\n" ts "\n" nonce "\n"
+//   hex(SHA-256(body))))
 //
-// A signature is good for ±60 s. A nonce seen before is refused as far as memory of a bounded number
-// of nonces reaches; a repeated hint is harmless anyway (the claim decides).
+// A signature is good for ±60 s. A nonce seen before is refused as far as memory of a bounded
+// number of nonces reaches; a repeated hint is harmless anyway (the claim decides).
 //
 // Threads: any; verify locks.
 

@@ -36,20 +36,27 @@ namespace http = beast::http;
 using tcp = net::ip::tcp;
 
 constexpr auto kToken = net::as_tuple(net::use_awaitable);
-constexpr Millis kAcceptPause{100};     // after running out of descriptors (beast #3010)
-constexpr Millis kLingerMax{1'000};     // for a refused request's client to read our answer
+constexpr Millis kAcceptPause{100};  // after running out of descriptors (beast #3010)
+constexpr Millis kLingerMax{1'000};  // for a refused request's client to read our answer
 constexpr std::size_t kLingerBytesMax = 32 << 20;
 constexpr int kBacklog = 512;
 
 Verb verb_of(http::verb verb) {
   switch (verb) {
-    case http::verb::get: return Verb::get;
-    case http::verb::head: return Verb::head;
-    case http::verb::put: return Verb::put;
-    case http::verb::post: return Verb::post;
-    case http::verb::delete_: return Verb::del;
-    case http::verb::options: return Verb::options;
-    default: return Verb::other;
+    case http::verb::get:
+      return Verb::get;
+    case http::verb::head:
+      return Verb::head;
+    case http::verb::put:
+      return Verb::put;
+    case http::verb::post:
+      return Verb::post;
+    case http::verb::delete_:
+      return Verb::del;
+    case http::verb::options:
+      return Verb::options;
+    default:
+      return Verb::other;
   }
 }
 
@@ -121,9 +128,7 @@ class Server final : public HttpServer {
     return success();
   }
 
-  void start() override {
-    net::co_spawn(acceptor_.get_executor(), accept_loop(), net::detached);
-  }
+  void start() override { net::co_spawn(acceptor_.get_executor(), accept_loop(), net::detached); }
 
   std::string address() const override { return address_; }
   int port() const override { return port_; }
@@ -214,14 +219,14 @@ class Server final : public HttpServer {
     co_return !error;
   }
 
-  net::awaitable<bool> serve_one(beast::tcp_stream& stream, beast::flat_buffer& buffer,
-                                 bool last) {
+  net::awaitable<bool> serve_one(beast::tcp_stream& stream, beast::flat_buffer& buffer, bool last) {
     if (!co_await await_request(stream, buffer)) co_return false;
     http::request_parser<http::string_body> parser;
     parser.header_limit(limits_.header_bytes_max);
     parser.body_limit(boost::none);  // set below, when the route is known
     stream.expires_after(limits_.header_timeout);
-    auto [head_error, head_bytes] = co_await http::async_read_header(stream, buffer, parser, kToken);
+    auto [head_error, head_bytes] =
+        co_await http::async_read_header(stream, buffer, parser, kToken);
     if (head_error) co_return co_await refuse_head(stream, head_error);
     if (const auto doubt = framing_problem(parser.get(), limits_.header_fields_max)) {
       co_return co_await refuse(stream, *doubt);
@@ -271,10 +276,12 @@ class Server final : public HttpServer {
   }
 
   net::awaitable<bool> refuse_head(beast::tcp_stream& stream, boost::system::error_code error) {
-    const bool gone = error == http::error::end_of_stream || error == http::error::partial_message ||
+    const bool gone = error == http::error::end_of_stream ||
+                      error == http::error::partial_message ||
                       error.category() != make_error_code(http::error::bad_method).category();
     if (gone) co_return false;  // closed, reset or timed out: nobody to answer
-    co_return co_await refuse(stream, Error{Errc::bad_request, "malformed HTTP: " + error.message()});
+    co_return co_await refuse(stream,
+                              Error{Errc::bad_request, "malformed HTTP: " + error.message()});
   }
 
   // Answers and closes; reads on for a moment, so that the client sees the answer and not a reset.

@@ -37,7 +37,8 @@ struct HttpResponse {
 std::string query_value(std::string_view query, std::string_view name);
 // Errors: bad_request on malformed escapes or NUL.
 Result<std::string> percent_decode(std::string_view text);
-// Splits a path into decoded segments; refuses ".", "..", empty middle segments and encoded slashes.
+// Splits a path into decoded segments; refuses ".", "..", empty middle segments and encoded
+// slashes.
 Result<std::vector<std::string>> split_path(std::string_view path);
 // `Prefer: wait=N, respond-async` (RFC 7240). N in seconds, or -1 when absent or malformed.
 struct Preferences {

@@ -15,8 +15,8 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr std::size_t kKeyMax = 256;          // idempotency key, queue key
-constexpr std::size_t kTagsMax = 4'096;       // bytes of tags
+constexpr std::size_t kKeyMax = 256;                          // idempotency key, queue key
+constexpr std::size_t kTagsMax = 4'096;                       // bytes of tags
 constexpr std::int64_t kDelayMax = 366ll * 24 * 3600 * 1000;  // ms
 constexpr int kPriorityMax = 1'000;
 
@@ -33,10 +33,11 @@ struct Execution {
 
 Result<std::int64_t> integer(const Json& value, const std::string& field, std::int64_t min,
                              std::int64_t max) {
-  if (!value.is_number_integer() || (value.is_number_unsigned() &&
-                                     value.get<std::uint64_t>() > static_cast<std::uint64_t>(max))) {
-    return field_error(field, "must be a whole number from " + std::to_string(min) + " to " +
-                                  std::to_string(max));
+  if (!value.is_number_integer() ||
+      (value.is_number_unsigned() &&
+       value.get<std::uint64_t>() > static_cast<std::uint64_t>(max))) {
+    return field_error(
+        field, "must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
   }
   const auto number = value.get<std::int64_t>();
   if (number < min || number > max) {
@@ -69,12 +70,14 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
     SEQUENTIAL_TRY(const auto delay, integer(value, field, 0, kDelayMax));
     submission.delay = Millis{delay};
   } else if (name == "tags") {
-    if (!value.is_object() && !value.is_array()) return field_error(field, "must be a list or an object");
+    if (!value.is_object() && !value.is_array())
+      return field_error(field, "must be a list or an object");
     submission.tags = value.dump();
     if (submission.tags.size() > kTagsMax) return field_error(field, "is too large");
   } else {
-    return field_error(field, "is not an option; there are idempotency_key, version, priority, "
-                              "delay_ms and tags");
+    return field_error(field,
+                       "is not an option; there are idempotency_key, version, priority, "
+                       "delay_ms and tags");
   }
   return success();
 }
@@ -121,13 +124,15 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
   for (const auto& [name, value] : body.items()) {
     SEQUENTIAL_TRY(read_member(execution, request, name, value));
   }
-  if (execution.task.empty()) return field_error("task", "is missing: the name of a published task");
+  if (execution.task.empty())
+    return field_error("task", "is missing: the name of a published task");
   if (execution.input.size() > static_cast<std::size_t>(context.options.payload_bytes_max)) {
     return Error{Errc::payload_too_large, "the input is larger than limits.payload_bytes", "input"};
   }
   auto& submission = execution.submission;
   if (!request.idempotency_key.empty()) {
-    const bool quoted = request.idempotency_key.size() > 2 && request.idempotency_key.front() == '"';
+    const bool quoted =
+        request.idempotency_key.size() > 2 && request.idempotency_key.front() == '"';
     submission.idempotency_key =
         quoted ? request.idempotency_key.substr(1, request.idempotency_key.size() - 2)
                : request.idempotency_key;

@@ -102,7 +102,9 @@ std::string render_run_summary(const storage::TaskRun& run) { return run_head(ru
 std::string render_stack_run(const storage::StackRun& row,
                              const std::vector<storage::Attempt>& attempts) {
   JsonObject object;
-  object.number("id", row.id.value).number("task_run_id", row.task_run_id.value).number("seq", row.seq);
+  object.number("id", row.id.value)
+      .number("task_run_id", row.task_run_id.value)
+      .number("seq", row.seq);
   id_or_null(object, "parent_stack_run_id", row.parent_stack_run_id);
   text_if(object, "service", row.service_name);
   text_if(object, "method", row.method_name);

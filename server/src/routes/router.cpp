@@ -22,8 +22,8 @@ bool is_chain_route(const HttpRequest& request) {
 std::string host_name(std::string_view host) {
   const auto bracket = host.rfind(']');
   const auto colon = host.rfind(':');
-  const bool has_port = colon != std::string_view::npos &&
-                        (bracket == std::string_view::npos || colon > bracket);
+  const bool has_port =
+      colon != std::string_view::npos && (bracket == std::string_view::npos || colon > bracket);
   std::string name(host.substr(0, has_port ? colon : host.size()));
   std::transform(name.begin(), name.end(), name.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
@@ -33,9 +33,11 @@ std::string host_name(std::string_view host) {
 // A browser sends Origin with every request that a page of another site makes it send.
 Result<void> check_origin(const RouteContext& context, const HttpRequest& request) {
   const auto& names = context.options.host_names;
-  if (!names.empty() && std::find(names.begin(), names.end(), host_name(request.host)) == names.end()) {
-    return Error{Errc::forbidden, "this server does not answer for the host name in the Host "
-                                  "header; allow it with server.allowed_hosts"};
+  if (!names.empty() &&
+      std::find(names.begin(), names.end(), host_name(request.host)) == names.end()) {
+    return Error{Errc::forbidden,
+                 "this server does not answer for the host name in the Host "
+                 "header; allow it with server.allowed_hosts"};
   }
   if (request.origin.empty()) return success();
   const auto scheme = request.origin.find("://");
@@ -49,9 +51,9 @@ Result<void> check_token(const RouteContext& context, const HttpRequest& request
   if (context.options.api_token.empty()) return success();
   constexpr std::string_view kScheme = "Bearer ";
   const std::string_view given = request.authorization;
-  const bool right = given.starts_with(kScheme) &&
-                     equal_constant_time(sha256(given.substr(kScheme.size())),
-                                         sha256(context.options.api_token));
+  const bool right =
+      given.starts_with(kScheme) &&
+      equal_constant_time(sha256(given.substr(kScheme.size())), sha256(context.options.api_token));
   if (right) return success();
   return Error{Errc::unauthorized, "send the API token: Authorization: Bearer …"};
 }
@@ -101,8 +103,8 @@ HttpResponse not_found() {
 }
 
 HttpResponse method_not_allowed(std::string_view allowed) {
-  auto response = problem(
-      Error{Errc::method_not_allowed, "this path takes only " + std::string(allowed)});
+  auto response =
+      problem(Error{Errc::method_not_allowed, "this path takes only " + std::string(allowed)});
   response.headers.emplace_back("Allow", std::string(allowed));
   return response;
 }
@@ -141,9 +143,10 @@ Result<void> check_name(std::string_view name, std::string_view field) {
   const bool good = !name.empty() && name.size() <= kNameMax && name.front() != '.' &&
                     std::all_of(name.begin(), name.end(), fits);
   if (good) return success();
-  return Error{Errc::invalid_field,
-               std::string(field) + " must be 1 to 128 of A-Z a-z 0-9 . _ - and not begin with a dot",
-               std::string(field)};
+  return Error{
+      Errc::invalid_field,
+      std::string(field) + " must be 1 to 128 of A-Z a-z 0-9 . _ - and not begin with a dot",
+      std::string(field)};
 }
 
 boost::asio::awaitable<Result<storage::TaskRun>> wait_for_run(

@@ -127,9 +127,11 @@ Answer show_again(RouteContext& context, TaskRunId id) {
 
 Answer cancel(RouteContext& context, TaskRunId id) {
   auto write = [&context, id](auto done) {
-    context.store.cancel(id,
-                         R"({"name":"CancelledError","code":"cancelled","message":"the run was cancelled by an operator"})",
-                         std::move(done));
+    context.store.cancel(
+        id,
+        R"({"name":"CancelledError","code":"cancelled",)"
+        R"("message":"the run was cancelled by an operator"})",
+        std::move(done));
   };
   auto wake = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
   if (wake.has_error()) co_return problem(wake.error());

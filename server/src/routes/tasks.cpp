@@ -34,8 +34,9 @@ Result<void> read_member(storage::Publication& publication, std::string_view bod
     auto& target = name == "options" ? publication.options : publication.input_schema;
     if (value.is_object()) target = json_member(body, name);
   } else if (name != "name") {
-    return field_error(name, "is not a member of this request; there are code, description, "
-                             "input_schema and options");
+    return field_error(name,
+                       "is not a member of this request; there are code, description, "
+                       "input_schema and options");
   }
   return success();
 }
@@ -116,7 +117,8 @@ Answer publish(RouteContext& context, const HttpRequest& request) {
 
 Answer list(RouteContext& context) {
   auto read = [&context](auto done) { context.store.task_functions({}, std::move(done)); };
-  const auto found = co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read));
+  const auto found =
+      co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read));
   if (found.has_error()) co_return problem(found.error());
   std::vector<std::string> items;
   for (const auto& function : found.value()) items.push_back(render_function(function, false));
@@ -132,8 +134,11 @@ Answer show(RouteContext& context, const HttpRequest& request) {
   };
   const auto found = co_await completes<Result<storage::TaskFunction>>(std::move(read));
   if (found.has_error()) co_return problem(found.error());
-  auto read_all = [&context, &name](auto done) { context.store.task_functions(name, std::move(done)); };
-  const auto all = co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read_all));
+  auto read_all = [&context, &name](auto done) {
+    context.store.task_functions(name, std::move(done));
+  };
+  const auto all =
+      co_await completes<Result<std::vector<storage::TaskFunction>>>(std::move(read_all));
   if (all.has_error()) co_return problem(all.error());
   std::vector<std::string> versions;
   for (const auto& function : all.value()) versions.push_back(std::to_string(function.version));

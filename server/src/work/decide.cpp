@@ -10,8 +10,9 @@ namespace {
 services::CallError too_large(std::size_t bytes, std::int64_t bytes_max) {
   services::CallError error;
   error.errc = Errc::response_too_large;
-  error.message = "the result has " + std::to_string(bytes) + " bytes, more than limits.payload_bytes (" +
-                  std::to_string(bytes_max) + "); ask the service for less";
+  error.message = "the result has " + std::to_string(bytes) +
+                  " bytes, more than limits.payload_bytes (" + std::to_string(bytes_max) +
+                  "); ask the service for less";
   return error;
 }
 
@@ -75,8 +76,7 @@ storage::SliceCommit commit_of(engine::SliceResult&& slice, const SliceFacts& fa
   commit.delivered_through = facts.delivered_through;
   commit.payload = std::move(slice.payload);
   if (facts.delivered_through > 0 || facts.call_count > 0) {
-    commit.resume_kind =
-        slice.replayed ? storage::ResumeKind::replay : storage::ResumeKind::warm;
+    commit.resume_kind = slice.replayed ? storage::ResumeKind::replay : storage::ResumeKind::warm;
     commit.resume_us = slice.resume_us;
   }
   if (slice.status == engine::SliceStatus::divergent) {
@@ -88,8 +88,8 @@ storage::SliceCommit commit_of(engine::SliceResult&& slice, const SliceFacts& fa
   commit.end = slice.status == engine::SliceStatus::suspended   ? storage::SliceEnd::suspended
                : slice.status == engine::SliceStatus::completed ? storage::SliceEnd::completed
                                                                 : storage::SliceEnd::failed;
-  commit.flush = commit.end == storage::SliceEnd::suspended ? storage::Flush::lazy
-                                                            : storage::Flush::durable;
+  commit.flush =
+      commit.end == storage::SliceEnd::suspended ? storage::Flush::lazy : storage::Flush::durable;
   commit.calls.reserve(slice.calls.size());
   for (auto& issued : slice.calls) {
     storage::NewCall call;
@@ -140,10 +140,8 @@ SliceDecision decide_slice(Result<engine::SliceResult> result, const SliceFacts&
     decision.verdict = SliceVerdict::lost;
     decision.lost.root = facts.root;
     decision.lost.crashes_max = crashes_max;
-    decision.lost.detail = std::move(JsonObject()
-                                         .string("message", error.message)
-                                         .raw("cause", error.detail))
-                               .text();
+    decision.lost.detail =
+        std::move(JsonObject().string("message", error.message).raw("cause", error.detail)).text();
     return decision;
   }
   decision.verdict = SliceVerdict::retry;

@@ -8,8 +8,8 @@
 
 namespace sequential::server {
 
-// Outcomes recorded after `delivered_through` are left out: they belong to the next slice. The store
-// outlives the source.
+// Outcomes recorded after `delivered_through` are left out: they belong to the next slice. The
+// store outlives the source.
 std::shared_ptr<engine::JournalSource> make_journal_source(storage::Store& store, TaskRunId run,
                                                            std::int64_t delivered_through,
                                                            std::int64_t page_bytes);

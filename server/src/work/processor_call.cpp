@@ -21,9 +21,7 @@ namespace {
 // A service promises to answer by the call's deadline; this much later we stop believing it.
 constexpr Millis kServiceGrace{2'000};
 
-double random01() {
-  return static_cast<double>(random_u64() >> 11) * 0x1.0p-53;
-}
+double random01() { return static_cast<double>(random_u64() >> 11) * 0x1.0p-53; }
 
 services::CallReply refused(Error error) {
   services::CallError refusal;
@@ -32,7 +30,8 @@ services::CallReply refused(Error error) {
   return services::CallReply::fail(std::move(refusal));
 }
 
-// One answer, whichever comes first, the service's or the watchdog's, before or after it is awaited.
+// One answer, whichever comes first, the service's or the watchdog's, before or after it is
+// awaited.
 class OneAnswer {
  public:
   void give(services::CallReply reply) {
@@ -108,8 +107,7 @@ net::awaitable<services::CallReply> Processor::call_service(const storage::Work&
   request.run = work.grant.run;
   request.seq = work.seq;
   request.attempt = work.attempt;
-  request.idempotency_key =
-      std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
+  request.idempotency_key = std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
   request.deadline = clock_.monotonic() + policy.timeout;
   const MonoTime deadline = request.deadline + kServiceGrace;
   auto answer = std::make_shared<OneAnswer>();

@@ -3,11 +3,11 @@
 //
 // Threads: any; every method locks. A waiter is woken at most once.
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/asio/as_tuple.hpp>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -67,7 +67,8 @@ class RunWatch {
     std::vector<std::shared_ptr<Timer>> timers;
     {
       const std::lock_guard lock(mutex_);
-      for (const auto& [run, list] : waiters_) timers.insert(timers.end(), list.begin(), list.end());
+      for (const auto& [run, list] : waiters_)
+        timers.insert(timers.end(), list.begin(), list.end());
     }
     for (const auto& timer : timers) wake(timer);
   }

@@ -42,7 +42,8 @@ class Sessions {
   };
   std::optional<View> view(TaskRunId run);
 
-  // Puts or replaces. Answers the run that had to go to make room, if any (forget it in the engine).
+  // Puts or replaces. Answers the run that had to go to make room, if any (forget it in the
+  // engine).
   std::optional<TaskRunId> put(TaskRunId run, Session session);
 
   // Keeps a recorded outcome for the next slice; ignored without a session.

@@ -21,9 +21,8 @@ namespace {
 constexpr std::array<std::string_view, 5> kNotParams = {"requestBody", "resource", "media", "auth",
                                                         "headers"};
 // A caller's headers may not replace what this service answers for.
-constexpr std::array<std::string_view, 5> kOwnHeaders = {"authorization", "content-type", "host",
-                                                         "x-goog-user-project",
-                                                         "x-idempotency-key"};
+constexpr std::array<std::string_view, 5> kOwnHeaders = {
+    "authorization", "content-type", "host", "x-goog-user-project", "x-idempotency-key"};
 constexpr double kIntegerMax = 1e21;  // from here on JavaScript writes an exponent
 
 Error refuse(const MethodFacts& method, const std::string& what) {
@@ -123,9 +122,8 @@ Result<std::string> query_text(const MethodFacts& method, const std::vector<Json
   for (const JsonMember& param : params) {
     if (among(kNotParams, param.name) || is_path_param(method, param.name)) continue;
     const std::string name = percent_encode(param.name, Slash::encode);
-    const auto values = json_is_array(param.value)
-                            ? json_elements(param.value)
-                            : std::vector<std::string_view>{param.value};
+    const auto values = json_is_array(param.value) ? json_elements(param.value)
+                                                   : std::vector<std::string_view>{param.value};
     for (const std::string_view value : values) {
       const auto text = scalar_text(value);
       if (!text) {
@@ -265,7 +263,8 @@ Result<CallOptions> read_options(std::string_view argument, std::string_view cal
   };
   const auto member = [&](std::string_view name) {
     std::string_view value = json_is_object(argument) ? json_member(argument, name) : "";
-    if (json_is_null(value) && json_is_object(call_options)) value = json_member(call_options, name);
+    if (json_is_null(value) && json_is_object(call_options))
+      value = json_member(call_options, name);
     return value;
   };
   if (const std::string_view subject = member("subject"); !json_is_null(subject)) {

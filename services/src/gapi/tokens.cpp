@@ -32,9 +32,9 @@ constexpr std::size_t kShownBytesMax = 500;  // of a message that the endpoint w
 Result<std::string> token_url(std::string_view endpoint, const std::string& token_uri) {
   const auto target = parse_url(token_uri);
   if (target.has_error()) {
-    return make_error(Errc::config_invalid,
-                      "the token_uri of the secret default/GAPI_KEY cannot be used: " +
-                          target.error().message);
+    return make_error(
+        Errc::config_invalid,
+        "the token_uri of the secret default/GAPI_KEY cannot be used: " + target.error().message);
   }
   if (endpoint == kDefaultEndpoint) return token_uri;
   const std::string& text = target.value().text;
@@ -115,7 +115,8 @@ void TokenCache::refused(const Ask& ask, const std::string& token) {
   if (place != entries_.end() && place->second.token == token) place->second.token.clear();
 }
 
-// Bounded: a task may impersonate any number of users. Any idle entry will do, an expired one first.
+// Bounded: a task may impersonate any number of users. Any idle entry will do, an expired one
+// first.
 void TokenCache::make_room() {
   if (entries_.size() < kEntriesMax) return;
   const MonoTime now = clock_.monotonic();
@@ -174,10 +175,9 @@ void TokenCache::send(std::shared_ptr<Fetch> fetch) {
   request.deadline = fetch->deadline;
   request.response_bytes_max = kTokenBytesMax;
   request.operator_trusted = fetch->trusted;
-  http_.send(std::move(request),
-             [self = shared_from_this(), fetch](Result<HttpResponse> answer) {
-               self->answered(fetch, std::move(answer));
-             });
+  http_.send(std::move(request), [self = shared_from_this(), fetch](Result<HttpResponse> answer) {
+    self->answered(fetch, std::move(answer));
+  });
 }
 
 void TokenCache::answered(const std::shared_ptr<Fetch>& fetch, Result<HttpResponse> answer) {

@@ -116,7 +116,8 @@ class CurlClient final : public HttpClient {
       curl_multi_poll(multi_.get(), nullptr, 0, poll_timeout_ms(), nullptr);
     }
     stop_all();
-    // Here and not in the destructor: closing TLS connections writes, and this thread blocks SIGPIPE.
+    // Here and not in the destructor: closing TLS connections writes, and this thread blocks
+    // SIGPIPE.
     const std::lock_guard lock(mutex_);
     multi_.reset();
   }
@@ -272,8 +273,8 @@ class CurlClient final : public HttpClient {
   int poll_timeout_ms() const {
     Millis wait = kPollMax;
     if (!deadlines_.empty()) {
-      const auto left = std::chrono::ceil<Millis>(deadlines_.begin()->first -
-                                                  system_clock().monotonic());
+      const auto left =
+          std::chrono::ceil<Millis>(deadlines_.begin()->first - system_clock().monotonic());
       wait = std::clamp(left, Millis{0}, kPollMax);
     }
     return static_cast<int>(wait.count());
@@ -326,9 +327,8 @@ class CurlClient final : public HttpClient {
 
 std::unique_ptr<HttpClient> open_http_client(const HttpClientOptions& options) {
   static std::once_flag initialised;
-  std::call_once(initialised, [] {
-    SEQUENTIAL_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
-  });
+  std::call_once(initialised,
+                 [] { SEQUENTIAL_CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK); });
   return std::make_unique<CurlClient>(options);
 }
 

@@ -42,25 +42,34 @@ bool before_sending(CURLcode code) {
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CACERT_BADFILE:
-    case CURLE_SSL_CERTPROBLEM: return true;
-    default: return false;
+    case CURLE_SSL_CERTPROBLEM:
+      return true;
+    default:
+      return false;
   }
 }
 
 std::string reason_of(CURLcode code, long os_error) {
   switch (code) {
-    case CURLE_COULDNT_RESOLVE_HOST: return "its name does not resolve";
-    case CURLE_COULDNT_RESOLVE_PROXY: return "the name of services.http.proxy does not resolve";
+    case CURLE_COULDNT_RESOLVE_HOST:
+      return "its name does not resolve";
+    case CURLE_COULDNT_RESOLVE_PROXY:
+      return "the name of services.http.proxy does not resolve";
     case CURLE_PEER_FAILED_VERIFICATION:
       return "its TLS certificate is not valid for that name or not from a trusted authority "
              "(an operator can name another in services.http.ca_file)";
     case CURLE_SSL_CACERT_BADFILE:
       return "the file of services.http.ca_file cannot be read as certificates";
-    case CURLE_SSL_CONNECT_ERROR: return "the TLS handshake failed";
-    case CURLE_GOT_NOTHING: return "it closed the connection without an answer";
-    case CURLE_RECV_ERROR: return "the connection broke while reading the answer";
-    case CURLE_SEND_ERROR: return "the connection broke while sending the request";
-    default: break;
+    case CURLE_SSL_CONNECT_ERROR:
+      return "the TLS handshake failed";
+    case CURLE_GOT_NOTHING:
+      return "it closed the connection without an answer";
+    case CURLE_RECV_ERROR:
+      return "the connection broke while reading the answer";
+    case CURLE_SEND_ERROR:
+      return "the connection broke while sending the request";
+    default:
+      break;
   }
   if (os_error != 0) return std::strerror(static_cast<int>(os_error));
   return curl_easy_strerror(code);
@@ -113,14 +122,14 @@ Error Transfer::failure(CURLcode code) {
             "connect"};
   }
   if (headers_too_large_) {
-    return make_error(Errc::response_too_large, "the headers of " + place + "'s answer are larger "
-                                                "than 256 KiB or more than 256");
+    return make_error(Errc::response_too_large, "the headers of " + place +
+                                                    "'s answer are larger "
+                                                    "than 256 KiB or more than 256");
   }
   if (too_large_) {
-    return make_error(Errc::response_too_large,
-                      "the answer of " + place + " is larger than " +
-                          std::to_string(request_.response_bytes_max) +
-                          " bytes; ask for less at a time");
+    return make_error(Errc::response_too_large, "the answer of " + place + " is larger than " +
+                                                    std::to_string(request_.response_bytes_max) +
+                                                    " bytes; ask for less at a time");
   }
   if (resend_refused_) {
     return make_error(Errc::service_unavailable,
@@ -135,7 +144,8 @@ Error Transfer::failure(CURLcode code) {
   }
   // Older libcurl reports a header line over its own limit as a lack of memory.
   if (static_cast<int>(code) == kCurlTooLarge || (code == CURLE_OUT_OF_MEMORY && !body_started_)) {
-    return make_error(Errc::response_too_large, "the headers of " + place + "'s answer are too large");
+    return make_error(Errc::response_too_large,
+                      "the headers of " + place + "'s answer are too large");
   }
   long os_error = 0;
   curl_easy_getinfo(easy_.get(), CURLINFO_OS_ERRNO, &os_error);
@@ -155,8 +165,8 @@ Result<void> Transfer::follow(const TransferRules& rules) {
   auto next = resolve_redirect(target_, *header("location"));
   if (next.has_error()) {
     Error error = std::move(next).error();
-    error.message = target_.place() + " redirects to a place that cannot be followed: " +
-                    error.message;
+    error.message =
+        target_.place() + " redirects to a place that cannot be followed: " + error.message;
     if (error.code == Errc::invalid_arguments) error.code = Errc::response_invalid;
     return error;
   }
@@ -167,8 +177,8 @@ Result<void> Transfer::follow(const TransferRules& rules) {
     request_.method = "GET";
     request_.body.clear();
     request_.has_body = false;
-    drop_headers(request_, {"content-encoding", "content-language", "content-location",
-                            "content-type"});
+    drop_headers(request_,
+                 {"content-encoding", "content-language", "content-location", "content-type"});
   }
   const bool same_origin = next.value().origin() == origin_;
   target_ = std::move(next).value();

@@ -1,6 +1,6 @@
 #pragma once
-// URLs of outbound requests: parsed once, by libcurl's parser, and the very parse that was judged is
-// what is connected to.
+// URLs of outbound requests: parsed once, by libcurl's parser, and the very parse that was judged
+// is what is connected to.
 //
 // Threads:  a Target belongs to one thread at a time; the rest is pure.
 // Errors:   invalid_arguments for what is no http(s) URL; ssrf_denied for one that policy forbids.
@@ -35,7 +35,8 @@ struct Target {
   std::string place() const;
 };
 
-// Errors: invalid_arguments; ssrf_denied for other schemes, user information, backslashes and zones.
+// Errors: invalid_arguments; ssrf_denied for other schemes, user information, backslashes and
+// zones.
 Result<Target> parse_url(std::string_view text);
 
 // Where a redirect of `from` leads.
@@ -46,15 +47,14 @@ class AllowList {
  public:
   // "host" (any port), "host:port", "*.domain", "[v6]:port". Entries that are none match nothing.
   // `ports` may be reached on every host whose address is public.
-  explicit AllowList(const std::vector<std::string>& patterns,
-                     std::vector<int> ports = {80, 443});
+  explicit AllowList(const std::vector<std::string>& patterns, std::vector<int> ports = {80, 443});
   bool contains(std::string_view host, int port) const;
   const std::vector<int>& ports() const { return ports_; }
 
  private:
   struct Pattern {
     std::string host;
-    int port = 0;          // 0: any
+    int port = 0;  // 0: any
     bool subdomains = false;
   };
   std::vector<Pattern> patterns_;

@@ -2,9 +2,9 @@
 // offered. The server is Node's.
 
 #include <gtest/gtest.h>
+#include <openssl/ec.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
-#include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 
 #include <cstdio>
@@ -27,7 +27,7 @@ using test::Waiting;
 // A self-signed certificate for `name` ("DNS:localhost", "IP:127.0.0.1"); `days` may be negative.
 void write_certificate(const std::string& name, int days, const std::string& cert_path,
                        const std::string& key_path) {
-  EVP_PKEY* const key = EVP_RSA_gen(2048);
+  EVP_PKEY* const key = EVP_EC_gen("P-256");
   X509* const cert = X509_new();
   X509_set_version(cert, 2);
   ASN1_INTEGER_set(X509_get_serialNumber(cert), 1);

@@ -27,11 +27,11 @@ struct PoolOptions {
 };
 
 // Starts the processes and waits until the first is ready, at most start_timeout_ms. `io` must be
-// running for anything to happen afterwards and outlives the pool; any number of threads may run it.
-// Engines end with the thread that started them (their parent-death signal): call this on a thread
-// that outlives the pool, as those that run `io` do. Runtime::stop and the destructor wait for
-// answers given by `io`, so neither is called on its threads. Errors: unavailable, with the path and
-// the reason, if no engine can be started.
+// running for anything to happen afterwards and outlives the pool; any number of threads may run
+// it. Engines end with the thread that started them (their parent-death signal): call this on a
+// thread that outlives the pool, as those that run `io` do. Runtime::stop and the destructor wait
+// for answers given by `io`, so neither is called on its threads. Errors: unavailable, with the
+// path and the reason, if no engine can be started.
 Result<std::unique_ptr<Runtime>> open_engine_pool(boost::asio::io_context& io,
                                                   const PoolOptions& options);
 

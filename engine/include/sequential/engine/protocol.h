@@ -10,22 +10,25 @@
 //   list(T) = count:u32  T*                        optional(T) = 0:u8 | 1:u8 T
 // Members are encoded in the order in which the structs below declare them.
 //
-// Type bytes: broker → engine 1 + the index in ToEngine, engine → broker 128 + the index in FromEngine.
+// Type bytes: broker → engine 1 + the index in ToEngine, engine → broker 128 + the index in
+// FromEngine.
 //
 // The engine finds the socket at descriptor kSocketFd and nothing else but 0, 1 (/dev/null) and 2.
 // Broker → engine: Hello first, then any of Begin (followed by Journal pages, the last with
 // more=false, when Begin.cold and Begin.calls_recorded > 0; no other frame comes between), Check,
-// Forget. The engine answers Ready to Hello, one SliceDone per Begin and one Checked per Check in the
-// order received; between them it may send Progress (replay goes on), Evicted, and as its last words
-// Dying. The next Begin or Check may arrive before the last is answered.
+// Forget. The engine answers Ready to Hello, one SliceDone per Begin and one Checked per Check in
+// the order received; between them it may send Progress (replay goes on), Evicted, and as its last
+// words Dying. The next Begin or Check may arrive before the last is answered.
 // - A Begin with cold=false for a run that is not warm at exactly `delivered_from` is answered by
-//   SliceDone{status=not_warm} at once, nothing having run. A cold one drops the run's warm context.
-// - A Begin with journal pages is answered after the last page has been read, also if the slice ended
-//   before. A page with abandoned=true is the last: the run is dropped, the answer is not_warm.
-// - What the engine sends must pass the broker's checks, else the engine dies for it: payload is JSON
-//   that check_json takes (depth too), empty when suspended, an object when failed or divergent; args
-//   an array, options an object or empty; calls numbered on from calls_recorded, none when divergent;
-//   all texts UTF-8 and within Limits and the constants below.
+//   SliceDone{status=not_warm} at once, nothing having run. A cold one drops the run's warm
+//   context.
+// - A Begin with journal pages is answered after the last page has been read, also if the slice
+//   ended before. A page with abandoned=true is the last: the run is dropped, the answer is
+//   not_warm.
+// - What the engine sends must pass the broker's checks, else the engine dies for it: payload is
+//   JSON that check_json takes (depth too), empty when suspended, an object when failed or
+//   divergent; args an array, options an object or empty; calls numbered on from calls_recorded,
+//   none when divergent; all texts UTF-8 and within Limits and the constants below.
 // - Task code runs on the engine's main thread: its CPU time is what the broker's hard limit reads.
 // - An engine ends when its socket ends. Anything else that is not said here is a violation, for
 //   which either side ends the engine.
@@ -126,8 +129,8 @@ struct SliceDone {
   std::vector<LogFrame> logs;  // at most limits.log_entries_per_slice, and one that says so
   bool replayed = false;
   bool warm = false;  // the context is kept; its position is Begin.delivered_through
-  // The isolate was condemned by this slice: the run must be started again, alone, from its journal;
-  // nothing of this slice counts (limits that a neighbour may have caused).
+  // The isolate was condemned by this slice: the run must be started again, alone, from its
+  // journal; nothing of this slice counts (limits that a neighbour may have caused).
   bool retry_alone = false;
   std::int64_t resume_us = 0, cpu_us = 0;
   std::int64_t heap_bytes = 0;  // of all isolates of this engine, after the slice
@@ -150,7 +153,8 @@ struct Dying {  // written from the out-of-memory handler
 };
 using FromEngine = std::variant<Ready, SliceDone, Checked, Evicted, Progress, Dying>;
 
-// One whole frame including its length prefix. Aborts only if a body exceeds 4 GiB (limits.h caps it).
+// One whole frame including its length prefix. Aborts only if a body exceeds 4 GiB (limits.h caps
+// it).
 std::string encode(const ToEngine& message);
 std::string encode(const FromEngine& message);
 
@@ -159,9 +163,9 @@ std::string encode(const FromEngine& message);
 Result<ToEngine> decode_to_engine(std::string_view frame);
 Result<FromEngine> decode_from_engine(std::string_view frame, const Limits& limits = {});
 
-// Splits a byte stream into frames. Put in what arrived; take frames until nullopt. A length of 0 or
-// over frame_bytes_max is an error and the stream is dead. Memory follows the bytes that arrived,
-// never the length that a frame claims; cost is linear in the bytes.
+// Splits a byte stream into frames. Put in what arrived; take frames until nullopt. A length of 0
+// or over frame_bytes_max is an error and the stream is dead. Memory follows the bytes that
+// arrived, never the length that a frame claims; cost is linear in the bytes.
 class FrameReader {
  public:
   explicit FrameReader(std::int64_t frame_bytes_max) : frame_bytes_max_(frame_bytes_max) {}
@@ -184,7 +188,8 @@ class FrameReader {
 
 // Which functions' code an engine holds. Broker and engine keep one each and tell it of every cold
 // Begin in the order of the stream, so both drop the same code at the same time and need no message
-// for it. Begin without code: `use` must be true. Begin with code: `hold`, and drop what it returns.
+// for it. Begin without code: `use` must be true. Begin with code: `hold`, and drop what it
+// returns.
 class CodeLedger {
  public:
   static constexpr std::size_t kFunctionsMax = 4'096;
@@ -193,8 +198,9 @@ class CodeLedger {
   bool holds(std::int64_t function_id) const { return index_.contains(function_id); }
   // True if held; it is then the most recently used.
   bool use(std::int64_t function_id);
-  // The code is held from now on (in place of any before). Returns the functions dropped for it, the
-  // least recently used first: as many as it takes to keep both bounds, this one always staying.
+  // The code is held from now on (in place of any before). Returns the functions dropped for it,
+  // the least recently used first: as many as it takes to keep both bounds, this one always
+  // staying.
   std::vector<std::int64_t> hold(std::int64_t function_id, std::size_t code_bytes);
 
  private:

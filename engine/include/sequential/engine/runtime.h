@@ -2,8 +2,8 @@
 // Runtime: runs slices of task code in engine processes. The broker's only view of JavaScript.
 //
 // A slice is begun either warm (the run's context is still in an engine: deliver the new outcomes)
-// or cold (fresh context: replay the journal, then go on). The caller does not choose: it passes the
-// new outcomes and a way to read the journal, and is told afterwards which way it went.
+// or cold (fresh context: replay the journal, then go on). The caller does not choose: it passes
+// the new outcomes and a way to read the journal, and is told afterwards which way it went.
 //
 // Threads:  any thread may call; `done` is called on a thread of the io_context given to the
 //           implementation, exactly once per call, also when the engine dies.
@@ -11,8 +11,8 @@
 // Lifetime: requests are moved in; a JournalSource outlives the slice (shared_ptr).
 // Errors:   overloaded if limits.engine_queue slices already wait; shutting_down.
 // Trust:    everything in a SliceResult came from a process that hostile code may own. The runtime
-//           has checked its shape, sizes, UTF-8, JSON validity, and that call numbers are contiguous
-//           after `calls_recorded`; nothing more.
+//           has checked its shape, sizes, UTF-8, JSON validity, and that call numbers are
+//           contiguous after `calls_recorded`; nothing more.
 
 #include <cstdint>
 #include <functional>
@@ -104,9 +104,11 @@ struct SliceResult {
   std::int64_t cpu_us = 0;
 };
 
-// The slice brought its engine down, or had to be killed with it: nothing of it happened.
-// Answered as Error engine_lost with `detail` {"cause": "killed_at_limit" | "died" | …, "signal": n,
-// "limit": "memory_limit" | "wall_limit" | ""}.
+// The slice brought its engine down, or had to be killed with it: nothing of it happened. Answered
+// as Error engine_lost with `detail`
+//   {"cause": "died" | "killed_at_limit" | "protocol", "signal": n, "exit_code": n,
+//    "limit": "memory_limit" | "wall_limit" | "cpu_limit" | "", "alone": whether it had its isolate
+//    to itself}.
 
 struct CodeProblem {
   std::string message;

@@ -14,7 +14,8 @@
 
 namespace sequential::services {
 
-// --- the guarded HTTP client: all outbound traffic ------------------------------------------------
+// --- the guarded HTTP client: all outbound traffic
+// ------------------------------------------------
 
 struct HttpRequest {
   std::string method = "GET";
@@ -24,32 +25,33 @@ struct HttpRequest {
   bool has_body = false;
   MonoTime deadline;
   std::int64_t response_bytes_max = 8ll << 20;
-  int redirects_max = 0;        // each hop is checked again; cross-origin drops credentials
+  int redirects_max = 0;          // each hop is checked again; cross-origin drops credentials
   bool operator_trusted = false;  // the URL comes from configuration, so private addresses are fine
-  // Never put on the wire twice, not even when a kept-alive connection turns out to be dead. Methods
-  // that are not idempotent never are.
+  // Never put on the wire twice, not even when a kept-alive connection turns out to be dead.
+  // Methods that are not idempotent never are.
   bool send_once = false;
 };
 struct HttpResponse {
   int status = 0;
-  std::string reason;     // the status line's text; HTTP/2 has none
+  std::string reason;  // the status line's text; HTTP/2 has none
   std::string final_url;
-  int redirects = 0;      // hops followed
+  int redirects = 0;                                         // hops followed
   std::vector<std::pair<std::string, std::string>> headers;  // lower-case names, as received
   std::string body;                                          // decompressed
 };
 struct HttpClientOptions {
-  // Reachable though private or on a port that is not among `ports`: "host" (any port), "host:port",
+  // Reachable though private or on a port that is not among `ports`: "host" (any port),
+  // "host:port",
   // "*.domain", "[v6]:port".
   std::vector<std::string> allow_hosts;
-  std::vector<int> ports = {80, 443};     // that any host may be reached on
-  int connections_max = 512;              // in all
+  std::vector<int> ports = {80, 443};  // that any host may be reached on
+  int connections_max = 512;           // in all
   int connections_per_host_max = 64;
   int queue_max = 50'000;
   // Empty: none; the environment is not consulted. With a proxy it is the proxy that connects, so
   // addresses behind names are its to judge; literal addresses and ports are judged here still.
   std::string proxy;
-  std::string ca_file;                    // empty: the system's
+  std::string ca_file;  // empty: the system's
 };
 // Threads:  `send` from any thread. One thread of the client's own does all transfers.
 // Blocking: `send` does not block. The destructor answers what is under way with shutting_down.
@@ -99,7 +101,8 @@ struct KeystoreServiceOptions {
 std::shared_ptr<Service> make_keystore_service(std::shared_ptr<Keystore> keystore,
                                                KeystoreServiceOptions options);
 
-// --- the rest --------------------------------------------------------------------------------------
+// --- the rest
+// --------------------------------------------------------------------------------------
 
 struct GapiOptions {
   std::string endpoint = "https://{host}";  // template, also for the token endpoint

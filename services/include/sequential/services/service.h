@@ -5,7 +5,8 @@
 //           any thread, possibly from inside `call`.
 // Blocking: `call` never blocks; what takes time is asynchronous.
 // Lifetime: the request is moved in. A service outlives the calls it has accepted.
-// Errors:   a call's failure is a value (CallReply::failed): it is recorded and thrown into the task.
+// Errors:   a call's failure is a value (CallReply::failed): it is recorded and thrown into the
+// task.
 
 #include <cstdint>
 #include <functional>
@@ -37,12 +38,12 @@ struct CallError {
   Errc errc = Errc::service_error;
   std::string name = "HostCallError";
   std::string message;
-  std::string code;       // the callee's own code as text or number text; empty: errc's name
+  std::string code;  // the callee's own code as text or number text; empty: errc's name
   bool code_is_number = false;
-  int status = 0;         // HTTP status of the callee, 0 = none
-  std::string errors;     // JSON text: the callee's own error list, or empty
-  bool retryable = false; // another attempt may succeed
-  Millis retry_after{0};  // the callee asked to wait this long
+  int status = 0;          // HTTP status of the callee, 0 = none
+  std::string errors;      // JSON text: the callee's own error list, or empty
+  bool retryable = false;  // another attempt may succeed
+  Millis retry_after{0};   // the callee asked to wait this long
   std::string to_json(std::string_view service, std::string_view method) const;
 };
 
@@ -72,8 +73,8 @@ struct MethodInfo {
 
 // What a call gets unless its own options say otherwise (milliseconds, tries).
 struct CallPolicy {
-  Millis timeout{60'000};        // per attempt
-  int attempts_max = 3;          // only for errors marked retryable
+  Millis timeout{60'000};  // per attempt
+  int attempts_max = 3;    // only for errors marked retryable
   Millis backoff_initial{200};
   double backoff_factor = 2.0;
   Millis backoff_max{30'000};
@@ -104,7 +105,7 @@ class Registry {
  public:
   void add(std::shared_ptr<Service> service);  // the name must be new
   Service* find(std::string_view name) const;
-  std::vector<const Service*> all() const;     // by name
+  std::vector<const Service*> all() const;  // by name
   // Dispatches, answering unknown_service / unknown_method itself (with the names that exist).
   void call(CallRequest request, CallDone done) const;
 

@@ -31,8 +31,8 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* to) {
 }
 
 // Called by libcurl about once a second and whenever a signal wakes it.
-int on_progress(void*, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return Interrupt::requested() ? 1 : 0;
+int on_progress(void* request, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  return static_cast<const Request*>(request)->interruptible && Interrupt::requested() ? 1 : 0;
 }
 
 struct FreeList {
@@ -112,6 +112,7 @@ Result<Response> Client::send(const Request& request) {
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &on_progress);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &request);
   if (is_loopback_url(server_)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 
   const CURLcode code = curl_easy_perform(curl);

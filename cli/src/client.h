@@ -28,6 +28,7 @@ struct Request {
   std::vector<std::pair<std::string, std::string>> headers = {};
   std::string body = {};
   Millis timeout = kRequestTimeout;
+  bool interruptible = true;  // Ctrl-C ends the request; false: its answer is waited for
 };
 
 struct Response {

@@ -1,19 +1,19 @@
 #include <algorithm>
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
 #include "commands.h"
 #include "follow.h"
 #include "input.h"
+#include "interrupt.h"
 #include "json_body.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::cli {
 namespace {
-
-constexpr std::int64_t kFirstWaitSeconds = 1;  // short tasks are done before a second request
 
 // JSON, @file, or - for standard input.
 Result<std::string> read_input(const Session& session, const std::string& given) {
@@ -59,9 +59,11 @@ int run_task(Session& session, const RunOptions& options) {
                   .path = "/tasks/execute",
                   .headers = {{"Content-Type", "application/json"}},
                   .body = body_of(options, input.value())};
+  // Ctrl-C ends the wait and never the run, so the run's id has to be known by then.
+  std::optional<Interrupt> interrupt;
   if (options.wait) {
-    request.headers.emplace_back("Prefer", "wait=" + std::to_string(kFirstWaitSeconds));
-    request.timeout += std::chrono::seconds(kFirstWaitSeconds);
+    interrupt.emplace();
+    request.interruptible = false;
   }
   const Session::Answer answer = session.ask(request);
   if (!answer) return answer.exit;
@@ -79,7 +81,8 @@ int run_task(Session& session, const RunOptions& options) {
                            " --wait"));
     return kExitOk;
   }
-  const Followed end = follow_run(session, id, std::chrono::seconds(options.timeout_s));
+  const Followed end =
+      follow_run(session, id, std::chrono::seconds(options.timeout_s), *interrupt);
   return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
 }
 

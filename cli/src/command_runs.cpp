@@ -143,7 +143,9 @@ int runs_show(Session& session, const RunsShowOptions& options) {
   const Session::Answer answer = session.ask({.path = "/runs/" + std::to_string(options.id)});
   if (!answer) return answer.exit;  // before waiting: nobody there, or no such run
   if (options.wait) {
-    const Followed end = follow_run(session, options.id, std::chrono::seconds(options.timeout_s));
+    const Interrupt interrupt;
+    const Followed end =
+        follow_run(session, options.id, std::chrono::seconds(options.timeout_s), interrupt);
     return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
   }
   const std::string& body = answer.response.body;

@@ -204,8 +204,7 @@ bool is_settled(const std::string& status) {
          status == "paused";
 }
 
-Followed follow_run(Session& session, std::int64_t run, Millis timeout) {
-  const Interrupt interrupt;
+Followed follow_run(Session& session, std::int64_t run, Millis timeout, const Interrupt&) {
   return Follower(session, run, timeout).follow();
 }
 

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 
+#include "interrupt.h"
 #include "sequential/base/clock.h"
 #include "session.h"
 
@@ -19,8 +20,8 @@ struct Followed {
   std::string body;
 };
 
-// timeout 0: none.
-Followed follow_run(Session& session, std::int64_t run, Millis timeout);
+// timeout 0: none. While it waits, the caller's Interrupt turns Ctrl-C into kExitStillRunning.
+Followed follow_run(Session& session, std::int64_t run, Millis timeout, const Interrupt& interrupt);
 
 // Prints how the run ended and returns the exit code that says so.
 int print_end(const Session& session, const std::string& run_body);

@@ -82,6 +82,15 @@ void TaskLoader::set_problem(v8::Local<v8::Context> context, const v8::TryCatch&
   if (problem_.message.starts_with(kUncaught)) problem_.message.erase(0, kUncaught.size());
   problem_.line = message->GetLineNumber(context).FromMaybe(0);
   problem_.column = std::max(0, message->GetStartColumn(context).FromMaybe(-1) + 1);
+  // What V8 finds behind the author's last line is the wrapper's end: the code ended too early.
+  const std::string& code = function_.code;
+  const auto last_line = 1 + static_cast<int>(std::count(code.begin(), code.end(), '\n'));
+  if (problem_.line > last_line) {
+    const auto line_begin = code.rfind('\n') + 1;  // npos + 1 is 0
+    problem_.line = last_line;
+    problem_.column = static_cast<int>(code.size() - line_begin) + 1;
+    problem_.message = "SyntaxError: Unexpected end of input";
+  }
 }
 
 bool TaskLoader::compile_script(v8::Local<v8::Context> context) {

@@ -37,7 +37,7 @@ class CloneDelegate final : public v8::ValueSerializer::Delegate {
 
 void detach(v8::Local<v8::ArrayBuffer> buffer) {
 #if V8_MAJOR_VERSION >= 11
-  static_cast<void>(buffer->Detach(v8::Local<v8::Value>()));
+  buffer->Detach(v8::Local<v8::Value>()).FromMaybe(false);  // only a key could refuse it
 #else
   buffer->Detach();
 #endif

@@ -85,7 +85,7 @@ void TaskLoader::set_problem(v8::Local<v8::Context> context, const v8::TryCatch&
   // What V8 finds behind the author's last line is the wrapper's end: the code ended too early.
   const std::string& code = function_.code;
   const auto last_line = 1 + static_cast<int>(std::count(code.begin(), code.end(), '\n'));
-  if (problem_.line > last_line) {
+  if (problem_.line > last_line && problem_.message.starts_with("SyntaxError")) {
     const auto line_begin = code.rfind('\n') + 1;  // npos + 1 is 0
     problem_.line = last_line;
     problem_.column = static_cast<int>(code.size() - line_begin) + 1;

@@ -90,7 +90,7 @@ TEST(RunWait, PrintsTheResultInTheOrderTheTaskGaveIt) {
   EXPECT_EQ(ran.out, "{\n  \"z\": 1,\n  \"a\": [\n    2\n  ]\n}\n");
   EXPECT_THAT(ran.err, HasSubstr("run 42 completed in 3.2 s, 1,234 calls"));
   EXPECT_THAT(ran.err, Not(HasSubstr("\r")));  // no progress where nobody looks
-  EXPECT_EQ(server.requests().at(0).headers["prefer"], "wait=1");
+  EXPECT_EQ(server.requests().at(0).headers["prefer"], "");
   EXPECT_EQ(server.requests().at(1).target, "/runs/42?wait=20");
 }
 

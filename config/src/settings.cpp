@@ -70,7 +70,7 @@ constexpr Setting kServer[] = {
     text(TEXT(server.address),
          "IP address to listen on; any but a loopback address needs server.api_token_file."),
     number(INT(server.port), 0, 65'535, "port", "TCP port to listen on; 0 takes any free one."),
-    number(INT(server.threads), 0, 256, "threads", "Threads that serve HTTP; 0 is one per core."),
+    number(INT(server.threads), 0, 256, "threads", "Threads that serve HTTP; 0 is one per two cores."),
     number(INT(server.max_in_flight), 1, 100'000, "stack runs",
            "Stack runs processed at the same time; more wait in the database."),
     number(INT(server.connections_max), 8, 100'000, "connections",

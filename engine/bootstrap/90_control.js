@@ -3,9 +3,11 @@
 // V8 adds Error.stackTraceLimit to a context restored into an ordinary isolate and has none in the
 // isolate that makes a snapshot; adding it over an existing one corrupts it. So C++ calls `thaw`
 // right after every context is made, and `freeze` right before every snapshot.
+// Newer V8 (11.3) also puts Atomics back into every context it restores, whatever its flags say.
 let stackTraceLimit = 10;
 function thaw() {
   NativeError.stackTraceLimit = stackTraceLimit;
+  deleteProperty(globalObject, 'Atomics');
 }
 function freezeRun() {
   stackTraceLimit = NativeError.stackTraceLimit;

@@ -134,6 +134,13 @@ RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
   return options;
 }
 
+// The engines, the store and the kernel want the other half of the cores; more threads than that
+// only pass work to and fro (docs/decisions/0017).
+int io_threads(const config::Server& c) {
+  const int cores = static_cast<int>(std::thread::hardware_concurrency());
+  return c.threads > 0 ? c.threads : std::max(1, cores / 2);
+}
+
 // Runs an io_context on threads of its own until destroyed.
 class Threads {
  public:
@@ -205,9 +212,7 @@ class Node {
     SEQUENTIAL_TRY(keystore_, services::open_keystore(*store_, config_.keystore.key_file));
     SEQUENTIAL_TRY(auto chain_key, load_chain_key(config_.chain.key_file));
     signer_ = std::make_unique<ChainSigner>(std::move(chain_key), clock_);
-    const int cores = static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
-    threads_ =
-        std::make_unique<Threads>(io_, config_.server.threads > 0 ? config_.server.threads : cores);
+    threads_ = std::make_unique<Threads>(io_, io_threads(config_.server));
     SEQUENTIAL_TRY(http_, open_http_server(io_, config_.server.address, config_.server.port,
                                            http_limits(config_.server), handler()));
     SEQUENTIAL_TRY(runtime_, backends_.runtime(io_, config_));

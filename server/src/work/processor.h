@@ -96,6 +96,9 @@ class Processor {
 
   Millis sweep_period() const { return options_.sweep_period; }
   RunWatch& watch() { return watch_; }
+  // Nothing else would wait for a thread that blocks for the moment of a flush.
+  bool alone() const { return in_flight_.load() <= 1; }
+
   int in_flight() const { return in_flight_.load(); }
   std::size_t held() const { return held_.size(); }
   std::size_t timers_armed() const { return timers_.armed(); }

@@ -154,6 +154,7 @@ net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDec
   record.via = via;
   record.hop_us = waited.count();
   if (handoff()) record.handoff = options_.lease;
+  record.may_block = alone();
   auto write = [this, &record](auto done) { store_.record_outcome(record, std::move(done)); };
   const MonoTime give_up = clock_.monotonic() + options_.lease.length;
   auto recorded =

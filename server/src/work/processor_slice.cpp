@@ -215,6 +215,7 @@ void Processor::prepare_calls(storage::SliceCommit& commit) const {
 
 net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::SliceCommit commit) {
   prepare_calls(commit);
+  commit.may_block = alone();
   auto write = [this, &commit](auto done) { store_.commit_slice(commit, std::move(done)); };
   const MonoTime give_up = clock_.monotonic() + options_.lease.length;
   auto committed =

@@ -10,7 +10,9 @@
 namespace sequential::services {
 namespace {
 
-constexpr unsigned kParseFlags = CURLU_DISALLOW_USER | CURLU_URLENCODE | CURLU_NON_SUPPORT_SCHEME;
+// Spaces in paths and queries are encoded, as browsers do.
+constexpr unsigned kParseFlags =
+    CURLU_DISALLOW_USER | CURLU_URLENCODE | CURLU_ALLOW_SPACE | CURLU_NON_SUPPORT_SCHEME;
 
 struct CurlFree {
   void operator()(char* text) const noexcept { curl_free(text); }

@@ -32,15 +32,16 @@ auto SqliteStore::owed(Done<T> done) {
 }
 
 template <class T, class Apply, class Touch>
-void SqliteStore::write_and_touch(Done<T> done, Apply apply, Touch touch, Flush flush) {
+void SqliteStore::write_and_touch(Done<T> done, Apply apply, Touch touch, How how) {
   writer_->post(std::make_unique<TransitionTask<T, Apply, Touch>>(
-      flush, std::move(apply), std::move(touch), owed(std::move(done))));
+                    how.flush, std::move(apply), std::move(touch), owed(std::move(done))),
+                how.may_block);
 }
 
 template <class T, class Apply>
-void SqliteStore::write(Done<T> done, Apply apply, Flush flush) {
+void SqliteStore::write(Done<T> done, Apply apply, How how) {
   const auto nothing = [](Apply&, Result<T>&) {};
-  write_and_touch(std::move(done), std::move(apply), nothing, flush);
+  write_and_touch(std::move(done), std::move(apply), nothing, how);
 }
 
 template <class T, class Read>
@@ -60,9 +61,11 @@ void SqliteStore::publish(Publication publication, Done<Published> done) {
 }
 
 void SqliteStore::submit(Submission submission, Done<Submitted> done) {
-  write(std::move(done), [submission = std::move(submission)](Transaction& tx) {
+  const How how{Flush::durable, submission.may_block};
+  auto apply = [submission = std::move(submission)](Transaction& tx) {
     return sqlite::submit(tx, submission);
-  });
+  };
+  write(std::move(done), std::move(apply), how);
 }
 
 void SqliteStore::claim(StackRunId id, Lease lease, Done<std::optional<Work>> done) {
@@ -93,14 +96,16 @@ void SqliteStore::commit_slice(SliceCommit commit, Done<SliceCommitted> done) {
       work.options = std::move(call.options);
     }
   };
-  const Flush flush = must_be_on_disk(commit) ? Flush::durable : Flush::lazy;
-  write_and_touch(std::move(done), Apply{std::move(commit)}, hand_over, flush);
+  const How how{must_be_on_disk(commit) ? Flush::durable : Flush::lazy, commit.may_block};
+  write_and_touch(std::move(done), Apply{std::move(commit)}, hand_over, how);
 }
 
 void SqliteStore::record_outcome(OutcomeRecord record, Done<OutcomeRecorded> done) {
-  write(std::move(done), [record = std::move(record)](Transaction& tx) {
+  const How how{Flush::durable, record.may_block};
+  auto apply = [record = std::move(record)](Transaction& tx) {
     return sqlite::record_outcome(tx, record);
-  });
+  };
+  write(std::move(done), std::move(apply), how);
 }
 
 void SqliteStore::slice_lost(SliceLost lost, Done<SliceLostResult> done) {
@@ -147,7 +152,7 @@ void SqliteStore::due(int limit, Done<DueWork> done) {
     });
   };
   write(Done<DueWork>(std::move(answer)),
-        [limit](Transaction& tx) { return sqlite::due(tx, limit); }, Flush::lazy);
+        [limit](Transaction& tx) { return sqlite::due(tx, limit); }, How{Flush::lazy});
 }
 
 void SqliteStore::recover(std::string node, Done<std::int64_t> done) {

@@ -64,10 +64,14 @@ class SqliteStore final : public Store {
   // Counts an answer as owed until `done` has returned.
   template <class T>
   auto owed(Done<T> done);
+  struct How {
+    Flush flush = Flush::durable;
+    bool may_block = false;
+  };
   template <class T, class Apply>
-  void write(Done<T> done, Apply apply, Flush flush = Flush::durable);
+  void write(Done<T> done, Apply apply, How how = {});
   template <class T, class Apply, class Touch>
-  void write_and_touch(Done<T> done, Apply apply, Touch touch, Flush flush);
+  void write_and_touch(Done<T> done, Apply apply, Touch touch, How how);
   template <class T, class Read>
   void read(Done<T> done, Read read);
 

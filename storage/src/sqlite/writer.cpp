@@ -86,7 +86,8 @@ Result<void> Writer::load() {
 
 Transaction Writer::transaction() { return {session_.sql, leases_, ids_, clock_}; }
 
-void Writer::post(std::unique_ptr<Task> task) {
+void Writer::post(std::unique_ptr<Task> task, bool may_block) {
+  if (may_block && run_here(task)) return;
   bool wake = false;
   {
     const std::lock_guard lock(mutex_);
@@ -95,6 +96,21 @@ void Writer::post(std::unique_ptr<Task> task) {
     wake = std::exchange(waiting_, false);
   }
   if (wake) work_.notify_one();
+}
+
+// Only if nothing is before it, so that transitions keep their order.
+bool Writer::run_here(std::unique_ptr<Task>& task) {
+  {
+    const std::unique_lock session(session_mutex_, std::try_to_lock);
+    if (!session.owns_lock()) return false;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!queue_.empty() || !refused_.empty()) return false;
+    }
+    run(std::span(&task, 1));
+  }
+  task->finish();
+  return true;
 }
 
 Writer::Counts Writer::counts() const {
@@ -114,6 +130,10 @@ void Writer::write_loop() {
       }
       waiting_ = false;
       if (queue_.empty() && refused_.empty() && stopping_) return;
+    }
+    std::unique_lock session(session_mutex_);
+    {
+      const std::lock_guard lock(mutex_);
       const std::size_t size =
           std::min(queue_.size(), static_cast<std::size_t>(options_.batch_max));
       for (std::size_t i = 0; i < size; ++i) {
@@ -128,22 +148,23 @@ void Writer::write_loop() {
     }
     refused.clear();
     if (!batch.empty()) run(batch);
+    if (checkpoint_.load() == Checkpoint::copied) finish_checkpoint();
+    session.unlock();
     for (auto& task : batch) {
       task->finish();
       task.reset();
     }
     batch.clear();
-    if (checkpoint_.load() == Checkpoint::copied) finish_checkpoint();
   }
 }
 
-void Writer::run(std::vector<std::unique_ptr<Task>>& batch) {
+void Writer::run(std::span<const std::unique_ptr<Task>> batch) {
   transitions_.fetch_add(static_cast<std::int64_t>(batch.size()), std::memory_order_relaxed);
   auto error = run_group(batch);
   if (!error) return;
   if (batch.size() == 1) return batch.front()->refuse(*std::move(error));
   for (std::size_t i = 0; i < batch.size(); ++i) {
-    auto own = run_group(std::span(batch).subspan(i, 1));
+    auto own = run_group(batch.subspan(i, 1));
     if (own) batch[i]->refuse(*std::move(own));
   }
 }

@@ -1,6 +1,8 @@
 #pragma once
 // The one thread that writes, and group commit: it takes everything that is queued, runs it in one
 // transaction, and answers when that is committed, so that callers of one moment share a flush.
+// A caller that may block writes by itself if nothing is queued or being written at that moment
+// (waking the writer and being woken by it costs more than the transition).
 //
 // If SQLite reports an error, the whole group is rolled back and each transition runs alone, so
 // that an error reaches only the one it belongs to.
@@ -83,7 +85,8 @@ class Writer {
                                               const Options& options, const Clock& clock);
   ~Writer();  // completes what is queued
 
-  void post(std::unique_ptr<Task> task);  // any thread
+  // Any thread. With `may_block` the task may be run and finished before this returns.
+  void post(std::unique_ptr<Task> task, bool may_block);
   Counts counts() const;
 
  private:
@@ -101,10 +104,10 @@ class Writer {
          const Options& options, const Clock& clock);
   Result<void> load();
   Transaction transaction();
+  bool run_here(std::unique_ptr<Task>& task);
   void write_loop();
-  void run(std::vector<std::unique_ptr<Task>>& batch);
+  void run(std::span<const std::unique_ptr<Task>> batch);
   std::optional<Error> run_group(std::span<const std::unique_ptr<Task>> group);
-  std::optional<Error> commit_group(bool durable, std::vector<FaultMarks>& faults);
   Error roll_back(bool rebuild_leases);
   void set_synchronous(Flush flush);
   static int after_commit(void* self, sqlite3* db, const char* name, int pages);
@@ -116,7 +119,9 @@ class Writer {
   const std::unique_ptr<Connection> connection_;
   const std::unique_ptr<Connection> checkpoint_connection_;
 
-  // The writer thread's own
+  std::mutex session_mutex_;  // taken before mutex_
+
+  // Of whoever holds session_mutex_
   Session session_;
   LeaseTable leases_;
   IdSource ids_;

@@ -1,6 +1,10 @@
 // Group commit: what is asked for at one moment shares one commit and one flush.
 
+#include <atomic>
 #include <future>
+#include <optional>
+#include <thread>
+#include <vector>
 
 #include "sqlite/sqlite_store.h"
 #include "sqlite_files.h"
@@ -71,6 +75,62 @@ TEST_F(GroupCommitTest, OnlyLazyTransitionsAreCommittedWithoutAFlush) {
   commit.calls[0].delivery = Delivery::at_most_once;
   EXPECT_EQ(flushes_of(commit), 1);
   EXPECT_EQ(flushes_of(end_of(ended_root, SliceEnd::completed, "1")), 1);
+}
+
+TEST_F(GroupCommitTest, ACallerThatMayBlockGetsItsAnswerBeforeTheCallReturns) {
+  Submission s = submission(function_);
+  s.may_block = true;
+  s.handoff = lease_of("a");
+  std::optional<Grant> root;
+  std::thread::id answered_on;
+  store_->submit(s, [&](Result<Submitted> submitted) {
+    root = submitted.value().work.value().grant;
+    answered_on = std::this_thread::get_id();
+  });
+  ASSERT_TRUE(root.has_value());
+  EXPECT_EQ(answered_on, std::this_thread::get_id());
+
+  const auto before = counts();
+  SliceCommit commit = end_of(*root, SliceEnd::completed, "1");
+  commit.may_block = true;
+  std::optional<RunStatus> status;
+  store_->commit_slice(commit, [&](auto committed) { status = committed.value().status; });
+  EXPECT_EQ(status, RunStatus::completed);
+  EXPECT_EQ(counts().durable_commits - before.durable_commits, 1);
+  EXPECT_EQ(store().run(root->run).value().status, RunStatus::completed);
+}
+
+TEST_F(GroupCommitTest, ACallerThatMayBlockWaitsBehindWhatIsQueued) {
+  hold_writer();
+  Answer<Submitted> first, second;
+  store_->submit(submission(function_), first.done());
+  Submission s = submission(function_);
+  s.may_block = true;
+  store_->submit(s, second.done());
+  release_writer();
+  EXPECT_LT(first.get().value().run, second.get().value().run);
+}
+
+TEST_F(GroupCommitTest, CallersThatMayBlockAndTheWriterTakeTurns) {
+  constexpr int kCallers = 4, kEach = 50;
+  std::vector<std::thread> callers;
+  std::atomic<int> stored{0};
+  for (int i = 0; i < kCallers; ++i) {
+    callers.emplace_back([this, i, &stored] {
+      for (int n = 0; n < kEach; ++n) {
+        Submission s = submission(function_);
+        s.may_block = i % 2 == 0;
+        Answer<Submitted> answer;
+        store_->submit(s, answer.done());
+        stored += answer.get().has_value() ? 1 : 0;
+      }
+    });
+  }
+  for (auto& caller : callers) caller.join();
+  EXPECT_EQ(stored, kCallers * kEach);
+  RunFilter all;
+  all.limit = 1000;
+  EXPECT_EQ(store().runs(all).value().size(), static_cast<std::size_t>(kCallers * kEach));
 }
 
 TEST_F(GroupCommitTest, AFullQueueRefusesWhatComesAndKeepsWhatItHas) {

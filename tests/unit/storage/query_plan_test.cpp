@@ -50,8 +50,9 @@ TEST_F(QueryPlanTest, ClaimsUseThePartialIndexOfPendingWorkInItsOrder) {
       plan("SELECT priority, available_at, id FROM stack_runs"
            " WHERE status = 'pending' AND priority <= ?1"
            " ORDER BY priority DESC, available_at, id LIMIT 1");
-  EXPECT_NE(next.find("SEARCH stack_runs USING INDEX stack_runs_pending"), std::string::npos)
-      << next;
+  // Newer SQLite says COVERING INDEX.
+  EXPECT_TRUE(next.starts_with("SEARCH stack_runs USING")) << next;
+  EXPECT_NE(next.find("INDEX stack_runs_pending ("), std::string::npos) << next;
   EXPECT_EQ(next.find("TEMP B-TREE"), std::string::npos) << next;
 }
 

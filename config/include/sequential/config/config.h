@@ -15,7 +15,7 @@ namespace sequential::config {
 struct Server {
   std::string address = "127.0.0.1";
   int port = 8765;    // 0: any free one
-  int threads = 0;    // 0: one per core
+  int threads = 0;    // 0: one per two cores
   int max_in_flight = 1'024;
   int connections_max = 2'000;
   int connections_per_address_max = 200;  // not for loopback

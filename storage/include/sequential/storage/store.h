@@ -10,6 +10,9 @@
 // Blocking: no method blocks. `done` is called exactly once, later, on a thread of the store, never
 //           from inside the call; it must be short and must not block. Transitions of one caller
 //           issued one after another are applied in that order; across callers in any order.
+//           A record with `may_block` set is the exception: the store may do that transition on the
+//           calling thread, for as long as a flush takes, and call `done` from inside the call.
+//           It spares two changes of thread where the caller has nothing else to do.
 // Lifetime: arguments are moved in; records own their memory. The destructor completes what is
 //           queued, then returns; no `done` is called after it.
 // Errors:   besides those listed, every method may answer `unavailable` (nothing changed: disk
@@ -91,6 +94,7 @@ struct Submission {
   Millis delay{0};               // start no earlier than now + delay
   std::string seed;              // 16 bytes
   std::optional<Lease> handoff;  // claim the root for this node in the same transaction
+  bool may_block = false;
 };
 struct Submitted {
   TaskRunId run;
@@ -127,6 +131,7 @@ struct SliceCommit {
   std::optional<Lease> handoff;  // claim new calls (without delay) and a runnable root for a node
   int handoff_calls_max = 1'000'000;  // the first so many calls; the rest are left pending
   Flush flush = Flush::lazy;     // durable whenever the end is terminal or a call is at_most_once
+  bool may_block = false;
 };
 
 // One recorded result, as it is delivered to the run.
@@ -171,6 +176,7 @@ struct OutcomeRecord {
   std::optional<Via> via;
   std::optional<std::int64_t> hop_us;
   std::optional<Lease> handoff;  // claim the root, if this makes it runnable, for this node
+  bool may_block = false;
 };
 struct OutcomeRecorded {
   std::int64_t delivered_as = 0;  // 0 after retry, or when the run had already ended

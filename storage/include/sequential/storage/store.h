@@ -232,6 +232,13 @@ struct StoreStatus {
   std::int64_t oldest_runnable_ms = 0;  // age of the oldest runnable stack run, 0 = none
 };
 
+// What other nodes on the same database did, as far as word of it gets through: a hint for speed,
+// never something to rely on. Called on a thread of the store; must be short and must not block.
+struct News {
+  std::function<void(StackRunId)> runnable;  // became runnable without being claimed
+  std::function<void(TaskRunId)> ended;      // reached a terminal status, or was paused
+};
+
 class Store {
  public:
   Store() = default;
@@ -288,6 +295,9 @@ class Store {
   // Frees every lease held by other nodes where the store knows that no other process can be alive
   // (SQLite: the file is ours alone). Answers how many. A store shared by nodes frees none.
   virtual void recover(std::string node, Done<std::int64_t>) = 0;
+
+  // Once, before work begins. A store of one process has no news.
+  virtual void listen(News) {}
 
   // --- looking ----------------------------------------------------------------------------------
   virtual void run(TaskRunId, Done<TaskRun>) = 0;  // Errors: run_not_found

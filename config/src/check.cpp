@@ -51,6 +51,10 @@ std::vector<Error> check_together(const Config& config) {
     refuse("chain.url", "must be an http:// or https:// URL, or empty for this server");
   }
   if (config.store.path.empty()) refuse("store.path", "must name the database file");
+  const bool has_url = !config.store.url.empty(), has_file = !config.store.url_file.empty();
+  if (config.store.kind == "postgres" && has_url == has_file) {
+    refuse("store.url", "exactly one of store.url and store.url_file must name the database");
+  }
   if (config.store.sweep_ms > config.store.lease_ms) {
     refuse("store.sweep_ms", "must not be longer than store.lease_ms");
   }

@@ -16,7 +16,7 @@ constexpr std::int64_t kTiB = kGiB << 10;
 constexpr std::int64_t kMinuteMs = 60'000;
 constexpr std::int64_t kHourMs = 60 * kMinuteMs;
 
-constexpr std::array<std::string_view, 1> kStoreKinds{"sqlite"};
+constexpr std::array<std::string_view, 2> kStoreKinds{"sqlite", "postgres"};
 constexpr std::array<std::string_view, 4> kLogLevels{"debug", "info", "warn", "error"};
 constexpr std::array<std::string_view, 3> kLogFormats{"automatic", "text", "json"};
 
@@ -118,6 +118,8 @@ constexpr Setting kChainAndStore[] = {
     number(INT64(chain.timeout_ms), 100, kHourMs, "ms", "Time for a chain request's answer."),
     choice(TEXT(store.kind), kStoreKinds, "Kind of store."),
     text(TEXT(store.path), "Database file of the SQLite store; its folder is the data folder."),
+    text(TEXT(store.url), "URL of the PostgreSQL database, as libpq takes it.", Exposure::secret),
+    text(TEXT(store.url_file), "File that holds store.url, so that no password is in a setting."),
     number(INT64(store.lease_ms), 1'000, kHourMs, "ms",
            "Time a claimed stack run is held unless extended; a dead node's work waits as long."),
     number(INT64(store.sweep_ms), 0, kHourMs, "ms",
@@ -133,6 +135,24 @@ constexpr Setting kChainAndStore[] = {
     number(INT64(store.sqlite.cache_kib), 64, 16 * kMiB, "KiB", "Page cache of the writer."),
     number(INT64(store.sqlite.size_bytes_max), 0, 256 * kTiB, "bytes",
            "Size the database file may reach; 0 is as large as the disk allows."),
+    text(TEXT(store.postgres.schema), "Schema that holds the tables; created if missing."),
+    number(INT(store.postgres.connections), 1, 256, "connections",
+           "Connections for transitions; one more renews leases, one more listens."),
+    number(INT(store.postgres.readers), 1, 64, "connections", "Connections for reads."),
+    number(INT(store.postgres.queue_max), 1, 10'000'000, "transitions",
+           "Transitions waiting for a connection; more are refused as overloaded."),
+    number(INT64(store.postgres.connect_timeout_ms), 100, kMinuteMs, "ms",
+           "Time for a connection to be made."),
+    number(INT64(store.postgres.statement_timeout_ms), 100, 10 * kMinuteMs, "ms",
+           "Time for a statement."),
+    number(INT64(store.postgres.lock_timeout_ms), 100, 10 * kMinuteMs, "ms",
+           "Time for a row lock."),
+    boolean(BOOL(store.postgres.strict),
+            "Refuse a server that acknowledges commits before they are on disk."),
+    boolean(BOOL(store.postgres.prepare),
+            "Prepare statements; off for a pooler in transaction mode that cannot carry them."),
+    boolean(BOOL(store.postgres.listen),
+            "Hear what other nodes did; off for a pooler in transaction mode."),
 };
 
 constexpr Setting kEngineAndLimits[] = {

@@ -228,6 +228,7 @@ class Node {
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
+    listen();
     context_->ready = true;
     http_->start();
     start_loops();
@@ -290,6 +291,17 @@ class Node {
     SEQUENTIAL_TRY(const auto count, freed.take());
     if (count > 0) log_info("taking up work that a stopped process left", {{"stack_runs", count}});
     return success();
+  }
+
+  void listen() {
+    storage::News news;
+    news.runnable = [this](StackRunId) {
+      net::post(io_, [this] { processor_->hear_of_work(); });
+    };
+    news.ended = [this](TaskRunId run) {
+      net::post(io_, [this, run] { processor_->hear_of_end(run); });
+    };
+    store_->listen(std::move(news));
   }
 
   void start_loops() {

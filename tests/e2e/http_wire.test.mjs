@@ -261,9 +261,9 @@ describe("an API token", () => {
 });
 
 describe("starting", () => {
-  it("a second server on the same database refuses to start", { timeout: 30_000 }, async () => {
-    const server = new Server();
-    const second = new Server({ settings: { "store.path": server.databasePath } });
+  it("a second server on the same SQLite file refuses to start", { timeout: 30_000 }, async () => {
+    const server = new Server({ store: "sqlite" });
+    const second = new Server({ settings: { "store.path": server.databasePath }, store: "sqlite" });
     try {
       await server.start();
       await assert.rejects(second.start(), /served by/);

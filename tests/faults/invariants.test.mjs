@@ -30,7 +30,7 @@ describe("the invariants' checker", () => {
   let sample;
   before(async () => {
     sink = await openSink();
-    server = new Server({ settings: crashSettings(sink) });
+    server = new Server({ settings: crashSettings(sink), store: "sqlite" });
     await server.start();
     await server.publish("three", sinkTask(`for (const label of ["a", "b", "c"]) { console.log(label); await sink(label); } return "done";`));
     await server.complete("three", { url: sink.url });

@@ -9,7 +9,7 @@ void Held::add(storage::Work work, MonoTime now) {
   const auto id = work.grant.id;
   const auto found = entries_.find(id);
   if (found != entries_.end() && found->second.work.grant.epoch >= work.grant.epoch) return;
-  entries_.insert_or_assign(id, Entry{std::move(work), now, false});
+  entries_.insert_or_assign(id, Entry{std::move(work), now, now + trust_, false});
 }
 
 Held::Answer Held::take(StackRunId id, MonoTime now, std::optional<Taken>& taken) {
@@ -22,7 +22,8 @@ Held::Answer Held::take(StackRunId id, MonoTime now, std::optional<Taken>& taken
   storage::Work kept;
   kept.grant = entry.work.grant;
   taken = Taken{std::exchange(entry.work, std::move(kept)),
-                std::chrono::duration_cast<std::chrono::microseconds>(now - entry.since)};
+                std::chrono::duration_cast<std::chrono::microseconds>(now - entry.since),
+                now >= entry.trusted_until};
   return Answer::taken;
 }
 
@@ -30,7 +31,16 @@ void Held::add_taken(const storage::Work& work, MonoTime now) {
   storage::Work kept;
   kept.grant = work.grant;
   const std::lock_guard lock(mutex_);
-  entries_.insert_or_assign(work.grant.id, Entry{std::move(kept), now, true});
+  entries_.insert_or_assign(work.grant.id, Entry{std::move(kept), now, now + trust_, true});
+}
+
+void Held::renewed(const std::vector<storage::Grant>& grants, MonoTime sent) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& grant : grants) {
+    const auto found = entries_.find(grant.id);
+    if (found == entries_.end() || found->second.work.grant.epoch != grant.epoch) continue;
+    found->second.trusted_until = sent + trust_;
+  }
 }
 
 void Held::remove(const storage::Grant& grant) {

@@ -17,12 +17,17 @@ namespace sequential::server {
 
 class Held {
  public:
+  // A claim counts as ours without asking for `trust` after it was made or renewed, by our own
+  // monotonic clock: less than the lease, because the lease began before we heard of it.
+  explicit Held(Millis trust) : trust_(trust) {}
+
   // The claim was made; nobody works on it yet. A lower epoch than the one held is ignored.
   void add(storage::Work work, MonoTime now);
 
   struct Taken {
     storage::Work work;
     std::chrono::microseconds waited;  // since the commit that made it runnable
+    bool doubtful = false;  // not renewed for longer than `trust`: extend it before working on it
   };
   enum class Answer { taken, busy, unknown };
   // Hands an untouched claim to the caller; busy if somebody works on it already.
@@ -30,6 +35,9 @@ class Held {
 
   // Marks a claim made by the caller as being worked on.
   void add_taken(const storage::Work& work, MonoTime now);
+
+  // These were renewed by a request sent at `sent`.
+  void renewed(const std::vector<storage::Grant>& grants, MonoTime sent);
 
   // The claim is over (recorded, fenced or given back). Ignored if a newer claim is held.
   void remove(const storage::Grant& grant);
@@ -45,8 +53,10 @@ class Held {
   struct Entry {
     storage::Work work;  // without payloads once taken
     MonoTime since;
+    MonoTime trusted_until;
     bool taken = false;
   };
+  const Millis trust_;
   mutable std::mutex mutex_;
   std::unordered_map<StackRunId, Entry> entries_;  // guarded by mutex_
 };

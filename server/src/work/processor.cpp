@@ -13,6 +13,8 @@ namespace {
 
 constexpr int kDueBatch = 512;          // stack runs that one sweep pass asks for
 constexpr Millis kDrainPoll{10};
+// News of runnable work is only followed up if the chain has not brought it to somebody by then.
+constexpr Millis kNewsPause{250};
 
 void log_escaped(const std::exception_ptr& escaped) {
   if (!escaped) return;
@@ -35,11 +37,12 @@ Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime
       clock_(clock),
       options_(std::move(options)),
       fire_(std::move(fire)),
+      held_(options_.lease.length * 2 / 3),
       sessions_(options_.sessions_max),
       timers_(io, clock, options_.timers_max, [this](StackRunId id) { timer_due(id); }) {}
 
 void Processor::timer_due(StackRunId id) {
-  if (!id) {  // armed by the sweep for whatever is due then: look again
+  if (!id) {  // armed by the sweep for whatever is due then, or by news: look again
     net::co_spawn(io_, sweep_for_timer(), log_escaped);
     return;
   }
@@ -137,10 +140,24 @@ net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via vi
     taken = Held::Taken{std::move(*claimed.value()), Micros{0}};
     held_.add_taken(taken->work, clock_.monotonic());
   }
+  if (taken->doubtful && !co_await still_ours(taken->work.grant)) {
+    held_.remove(taken->work.grant);
+    co_return Report{id, taken->work.grant.run, "fenced", {}};
+  }
   const storage::Grant grant = taken->work.grant;
   Report report = co_await run_work(std::move(*taken), via);
   held_.remove(grant);
   co_return report;
+}
+
+// A process that was stopped for a while, or could not reach the store, asks before it begins
+// something that another node may have taken over.
+net::awaitable<bool> Processor::still_ours(storage::Grant grant) {
+  auto start = [this, grant](auto done) {
+    store_.extend({grant}, options_.lease, std::move(done));
+  };
+  const auto lost = co_await completes<Result<std::vector<storage::Grant>>>(std::move(start));
+  co_return lost.has_value() && lost.value().empty();
 }
 
 net::awaitable<Report> Processor::run_work(Held::Taken taken, storage::Via via) {
@@ -160,6 +177,16 @@ void Processor::remember(TaskRunId run, Session session) {
 
 void Processor::forget(TaskRunId run) { drop_run(run); }
 
+void Processor::hear_of_work() {
+  if (look_soon_.exchange(true)) return;
+  timers_.arm(StackRunId{}, kNewsPause);
+}
+
+void Processor::hear_of_end(TaskRunId run) {
+  if (sessions_.view(run)) drop_run(run);
+  watch_.ended(run);
+}
+
 void Processor::drop_run(TaskRunId run) {
   sessions_.drop(run);
   runtime_.forget(run);
@@ -177,6 +204,7 @@ void Processor::woken(storage::Wake wake, Report& report) {
 
 net::awaitable<int> Processor::sweep(storage::Via via) {
   int started = 0;
+  look_soon_ = false;
   for (const auto id : held_.forgotten(clock_.monotonic(), options_.hint_wait)) {
     if (accept(id, via)) ++started;
   }
@@ -202,15 +230,15 @@ net::awaitable<int> Processor::sweep(storage::Via via) {
 net::awaitable<void> Processor::renew_leases() {
   auto grants = held_.grants();
   if (grants.empty()) co_return;
-  auto start = [this, &grants](auto done) {
-    store_.extend(std::move(grants), options_.lease, std::move(done));
-  };
+  const MonoTime sent = clock_.monotonic();
+  auto start = [this, &grants](auto done) { store_.extend(grants, options_.lease, std::move(done)); };
   auto lost = co_await completes<Result<std::vector<storage::Grant>>>(std::move(start));
   if (lost.has_error()) {
     log_warn("leases could not be renewed", {{"reason", lost.error().message}});
     co_return;
   }
   for (const auto& grant : lost.value()) held_.remove(grant);
+  held_.renewed(grants, sent);
 }
 
 net::awaitable<void> Processor::drain(MonoTime deadline) {

@@ -94,6 +94,11 @@ class Processor {
   // An operator ended or paused the run: nothing of it stays warm here.
   void forget(TaskRunId run);
 
+  // Another node made a stack run runnable without taking it: a sweep pass soon, at most four a
+  // second. Another node ended or paused a run.
+  void hear_of_work();
+  void hear_of_end(TaskRunId run);
+
   Millis sweep_period() const { return options_.sweep_period; }
   RunWatch& watch() { return watch_; }
   // Nothing else would wait for a thread that blocks for the moment of a flush.
@@ -126,6 +131,7 @@ class Processor {
 
   net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via);
   net::awaitable<void> run_detached(StackRunId id, storage::Via via, Slot slot);
+  net::awaitable<bool> still_ours(storage::Grant grant);
   net::awaitable<Report> run_work(Held::Taken taken, storage::Via via);
   net::awaitable<Report> run_call(Held::Taken taken, storage::Via via);
   net::awaitable<Report> record_call(const storage::Work& work, CallDecision decision,
@@ -166,6 +172,7 @@ class Processor {
   WakeTimers timers_;
   Gate gate_;
   std::atomic<int> in_flight_{0};
+  std::atomic<bool> look_soon_{false};  // a pass for news is on its way
   std::atomic<bool> missed_{false};  // a hint was dropped: ask for the oldest when a slot is free
 
   std::atomic<std::int64_t> publications_{0};

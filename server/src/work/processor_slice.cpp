@@ -83,9 +83,10 @@ net::awaitable<Report> Processor::run_slice(storage::Work work) {
 net::awaitable<Result<engine::SliceRequest>> Processor::prepare_slice(const storage::Work& work,
                                                                       SliceFacts& facts) {
   auto view = sessions_.view(work.grant.run);
-  // Outcomes that follow the session without a gap prove that no slice ran elsewhere since.
-  const bool first = view && view->session.call_count == 0 && work.grant.epoch == 1;
-  if (!view || (view->outcomes.empty() && !first)) {
+  // Epochs without a gap prove that nobody else has claimed the run since.
+  const bool ours = view && view->session.epoch + 1 == work.grant.epoch;
+  const bool first = ours && work.grant.epoch == 1;
+  if (!ours || (view->outcomes.empty() && !first)) {
     co_return co_await load_slice(work, facts);
   }
   auto request = request_of(work.grant.run, view->session);
@@ -242,7 +243,7 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
 void Processor::slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
                                 Report& report) {
   const TaskRunId run = commit.root.run;
-  sessions_.advance(run, commit.delivered_through, commit.calls.size(), commit.logs.size());
+  sessions_.advance(commit.root, commit.delivered_through, commit.calls.size(), commit.logs.size());
   report.status = storage::run_status_name(done.status);
   const bool over = storage::is_terminal(done.status) || done.status == storage::RunStatus::paused;
   if (over) {

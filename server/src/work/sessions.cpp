@@ -47,13 +47,14 @@ void Sessions::add_outcome(TaskRunId run, storage::Outcome outcome) {
   found->second.fresh.insert_or_assign(position, std::move(outcome));
 }
 
-void Sessions::advance(TaskRunId run, std::int64_t delivered_through, std::size_t calls,
-                       std::size_t logs) {
+void Sessions::advance(const storage::Grant& root, std::int64_t delivered_through,
+                       std::size_t calls, std::size_t logs) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(run);
+  const auto found = entries_.find(root.run);
   if (found == entries_.end()) return;
   Session& session = found->second.session;
   session.delivered_through = delivered_through;
+  session.epoch = root.epoch;
   session.call_count += static_cast<std::int64_t>(calls);
   session.log_count += static_cast<std::int64_t>(logs);
   auto& fresh = found->second.fresh;

@@ -28,6 +28,7 @@ struct Session {
   std::int64_t call_count = 0;         // calls in the store
   std::int64_t log_count = 0;          // log entries in the store
   std::int64_t delivered_through = 0;  // outcomes that committed slices have seen
+  std::int64_t epoch = 0;  // of the claim under which the last slice was committed here; 0: none yet
   bool alone = false;                  // it brought an engine down before
 };
 
@@ -50,7 +51,8 @@ class Sessions {
   void add_outcome(TaskRunId run, storage::Outcome outcome);
 
   // A slice was committed.
-  void advance(TaskRunId run, std::int64_t delivered_through, std::size_t calls, std::size_t logs);
+  void advance(const storage::Grant& root, std::int64_t delivered_through, std::size_t calls,
+               std::size_t logs);
 
   void drop(TaskRunId run);
   std::size_t size() const;

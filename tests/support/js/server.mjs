@@ -5,9 +5,10 @@ import http from "node:http";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { childrenOf, residentBytes, startChild, startTimeOf } from "./children.mjs";
-import { alterDatabase, withDatabase } from "./database.mjs";
+import { alterDatabase, postgresQuery, withDatabase } from "./database.mjs";
 import { exchange } from "./http.mjs";
 import { checkJournal, sampleJournal } from "./invariants.mjs";
+import { sharedCluster } from "./postgres.mjs";
 import { removeDir, tempDir } from "./temp.mjs";
 import { until, within } from "./wait.mjs";
 
@@ -28,10 +29,18 @@ export function cleanEnv(more = {}) {
   return { ...Object.fromEntries(entries), ...more };
 }
 
+/** The store that servers under test get: SEQUENTIAL_TEST_STORE, sqlite or postgres. */
+export const STORE = process.env.SEQUENTIAL_TEST_STORE ?? "sqlite";
+
 export class Server {
-  /** @param {{settings?: object}} options settings by name; `services.http.allow_hosts` may be a list */
-  constructor({ settings = {} } = {}) {
+  /**
+   * @param {{settings?: object, store?: string, beside?: Server}} options settings by name; `services.http.allow_hosts` may
+   *   be a list. `beside`: another node on the same PostgreSQL database, with the same keys.
+   */
+  constructor({ settings = {}, store = STORE, beside } = {}) {
     this.dir = tempDir("sequential-server");
+    this.store = store;
+    this.beside = beside;
     this.databasePath = join(this.dir, "sequential.db");
     this.settings = { "server.port": 0, "store.path": this.databasePath, "server.drain_ms": 5_000, ...settings };
     this.acknowledged = new Map();  // run id → status at the last look
@@ -41,6 +50,7 @@ export class Server {
 
   /** Starts and waits until it listens. `faults` is SEQUENTIAL_FAULTS of this start only, `settings` changes for good. */
   async start({ faults, settings = {} } = {}) {
+    await this.#openDatabase();
     Object.assign(this.settings, settings);
     const flags = Object.entries(this.settings).flatMap(([name, value]) => ["--set", `${name}=${[value].flat().join(",")}`]);
     const env = cleanEnv(faults ? { SEQUENTIAL_FAULTS: faults } : {});
@@ -63,6 +73,17 @@ export class Server {
       return false;
     }, START_MS);
     return this;
+  }
+
+  async #openDatabase() {
+    if (this.store !== "postgres" || this.database) return;
+    this.cluster = this.beside?.cluster ?? await sharedCluster();
+    this.database = this.beside?.database ?? this.cluster.createDatabase();
+    const keys = this.beside?.dir ?? this.dir;
+    this.settings = {
+      "store.kind": "postgres", "store.url": this.cluster.url(this.database), "store.postgres.connections": 4,
+      "keystore.key_file": join(keys, "keystore.key"), "chain.key_file": join(keys, "chain.key"), ...this.settings,
+    };
   }
 
   get pid() { return this.child.pid; }
@@ -126,8 +147,14 @@ export class Server {
   }
 
   /** Reads the stopped server's database: `look(query)`. */
-  query(look) { return existsSync(this.databasePath) ? withDatabase(this.databasePath, look) : undefined; }
-  alter(sql) { alterDatabase(this.databasePath, sql); }
+  query(look) {
+    if (this.database) return look(postgresQuery(this.cluster, this.database));
+    return existsSync(this.databasePath) ? withDatabase(this.databasePath, look) : undefined;
+  }
+  alter(sql) {
+    if (this.database) this.cluster.psql(this.database, `SET search_path TO sequential; ${sql}`);
+    else alterDatabase(this.databasePath, sql);
+  }
 
   /** Stops it and checks the invariants of the whole history (invariants.mjs); answers the journal. */
   async check(options = {}) {

@@ -13,6 +13,7 @@
 namespace sequential::config {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 using Pairs = Sources::Pairs;
@@ -158,6 +159,11 @@ TEST(Load, SettingsMustFitTogether) {
   EXPECT_TRUE(from_flags({{"server.address", "127.1.2.3"}}));
   EXPECT_THAT(problem(from_flags({{"server.address", "localhost"}})), HasSubstr("IP address"));
   EXPECT_THAT(problem(from_flags({{"store.sweep_ms", "60000"}})), HasSubstr("store.lease_ms"));
+  EXPECT_THAT(problem(from_flags({{"store.kind", "postgres"}})), HasSubstr("store.url_file"));
+  EXPECT_THAT(problem(from_flags({{"store.kind", "postgres"},
+                                  {"store.url", "postgresql://u:secret@h/d"},
+                                  {"store.url_file", "url"}})),
+              AllOf(HasSubstr("exactly one"), Not(HasSubstr("secret"))));
   EXPECT_THAT(problem(from_flags({{"limits.payload_bytes", "64MiB"}})),
               HasSubstr("limits.frame_bytes"));
   EXPECT_THAT(problem(from_flags({{"chain.url", "ftp://x"}})), HasSubstr("chain.url"));

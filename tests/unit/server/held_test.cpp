@@ -13,9 +13,10 @@ storage::Work work(std::int64_t id, std::int64_t epoch) {
 }
 
 const MonoTime kStart{};
+constexpr Millis kTrust{20'000};
 
 TEST(Held, AClaimIsHandedOutOnceHoweverOftenItsHintComes) {
-  Held held;
+  Held held(kTrust);
   held.add(work(7, 1), kStart);
   std::optional<Held::Taken> taken;
   ASSERT_EQ(held.take(StackRunId{7}, kStart + Millis{3}, taken), Held::Answer::taken);
@@ -28,7 +29,7 @@ TEST(Held, AClaimIsHandedOutOnceHoweverOftenItsHintComes) {
 }
 
 TEST(Held, EndingAnOldClaimDoesNotEndTheNewerOne) {
-  Held held;
+  Held held(kTrust);
   held.add(work(7, 1), kStart);
   held.add(work(7, 2), kStart);
   held.remove({StackRunId{7}, TaskRunId{1}, 1});
@@ -38,7 +39,7 @@ TEST(Held, EndingAnOldClaimDoesNotEndTheNewerOne) {
 }
 
 TEST(Held, AnOlderClaimNeverReplacesANewerOne) {
-  Held held;
+  Held held(kTrust);
   held.add(work(7, 5), kStart);
   held.add(work(7, 4), kStart);
   ASSERT_EQ(held.grants().size(), 1u);
@@ -46,7 +47,7 @@ TEST(Held, AnOlderClaimNeverReplacesANewerOne) {
 }
 
 TEST(Held, OnlyUntouchedClaimsOfThatAgeAreForgotten) {
-  Held held;
+  Held held(kTrust);
   held.add(work(1, 1), kStart);
   held.add(work(2, 1), kStart + Millis{500});
   held.add(work(3, 1), kStart);
@@ -58,7 +59,7 @@ TEST(Held, OnlyUntouchedClaimsOfThatAgeAreForgotten) {
 }
 
 TEST(Held, TheDrainTakesWhatNobodyWorksOn) {
-  Held held;
+  Held held(kTrust);
   held.add(work(1, 1), kStart);
   held.add(work(2, 1), kStart);
   std::optional<Held::Taken> taken;
@@ -67,6 +68,23 @@ TEST(Held, TheDrainTakesWhatNobodyWorksOn) {
   ASSERT_EQ(untouched.size(), 1u);
   EXPECT_EQ(untouched[0].id, StackRunId{2});
   EXPECT_EQ(held.take(StackRunId{2}, kStart, taken), Held::Answer::busy);
+}
+
+TEST(Held, AClaimThatWasNotRenewedInTimeIsDoubtful) {
+  Held held(kTrust);
+  held.add(work(1, 1), kStart);
+  held.add(work(2, 1), kStart);
+  held.add(work(3, 2), kStart);
+  held.renewed({{StackRunId{2}, TaskRunId{1}, 1}, {StackRunId{3}, TaskRunId{1}, 1}},
+               kStart + Millis{10'000});
+  std::optional<Held::Taken> taken;
+  ASSERT_EQ(held.take(StackRunId{1}, kStart + kTrust, taken), Held::Answer::taken);
+  EXPECT_TRUE(taken->doubtful);
+  ASSERT_EQ(held.take(StackRunId{2}, kStart + kTrust, taken), Held::Answer::taken);
+  EXPECT_FALSE(taken->doubtful);
+  // The renewal was of an older claim.
+  ASSERT_EQ(held.take(StackRunId{3}, kStart + kTrust, taken), Held::Answer::taken);
+  EXPECT_TRUE(taken->doubtful);
 }
 
 }  // namespace

@@ -27,13 +27,14 @@ TEST(Sessions, ACommittedSliceForgetsWhatItHasSeenAndKeepsTheRest) {
   Sessions sessions(10);
   sessions.put(kRun, {});
   for (const int position : {1, 2, 3}) sessions.add_outcome(kRun, outcome(position));
-  sessions.advance(kRun, 2, 4, 1);
+  sessions.advance({StackRunId{5}, kRun, 7}, 2, 4, 1);
   const auto view = sessions.view(kRun);
   ASSERT_EQ(view->outcomes.size(), 1u);
   EXPECT_EQ(view->outcomes[0].delivered_as, 3);
   EXPECT_EQ(view->session.call_count, 4);
   EXPECT_EQ(view->session.log_count, 1);
   EXPECT_EQ(view->session.delivered_through, 2);
+  EXPECT_EQ(view->session.epoch, 7);
 }
 
 TEST(Sessions, TheLeastRecentlyUsedRunMakesRoomAndIsNamed) {

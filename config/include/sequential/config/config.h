@@ -52,12 +52,29 @@ struct Sqlite {
   std::int64_t size_bytes_max = 0;  // 0: unlimited
 };
 
+// The same members as storage::PostgresOptions.
+struct Postgres {
+  std::string schema = "sequential";
+  int connections = 8;
+  int readers = 2;
+  int queue_max = 100'000;
+  std::int64_t connect_timeout_ms = 5'000;
+  std::int64_t statement_timeout_ms = 10'000;
+  std::int64_t lock_timeout_ms = 5'000;
+  bool strict = true;
+  bool prepare = true;
+  bool listen = true;
+};
+
 struct Store {
   std::string kind = "sqlite";
   std::string path = "data/sequential.db";
+  std::string url;       // of PostgreSQL
+  std::string url_file;  // a file that holds it
   std::int64_t lease_ms = 30'000;
   std::int64_t sweep_ms = 5'000;
   Sqlite sqlite;
+  Postgres postgres;
 };
 
 struct Engine {

@@ -231,7 +231,9 @@ net::awaitable<void> Processor::renew_leases() {
   auto grants = held_.grants();
   if (grants.empty()) co_return;
   const MonoTime sent = clock_.monotonic();
-  auto start = [this, &grants](auto done) { store_.extend(grants, options_.lease, std::move(done)); };
+  auto start = [this, &grants](auto done) {
+    store_.extend(grants, options_.lease, std::move(done));
+  };
   auto lost = co_await completes<Result<std::vector<storage::Grant>>>(std::move(start));
   if (lost.has_error()) {
     log_warn("leases could not be renewed", {{"reason", lost.error().message}});

@@ -28,7 +28,7 @@ struct Session {
   std::int64_t call_count = 0;         // calls in the store
   std::int64_t log_count = 0;          // log entries in the store
   std::int64_t delivered_through = 0;  // outcomes that committed slices have seen
-  std::int64_t epoch = 0;  // of the claim under which the last slice was committed here; 0: none yet
+  std::int64_t epoch = 0;  // of the claim under which the last slice was committed here; 0: none
   bool alone = false;                  // it brought an engine down before
 };
 

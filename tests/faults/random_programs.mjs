@@ -80,7 +80,8 @@ async function interpret(program, host) {
   } catch (error) {
     value = "uncaught " + (error.code || error.message);
   }
-  return { value, counters, hash, steps };
+  // Branches that nobody waits for may still count in this very turn.
+  return { value, counters: { ...counters }, hash, steps };
 }
 `;
 

@@ -27,7 +27,7 @@ std::vector<std::string> arguments_of(const ServerCommand& command) {
   };
   set("server.port=0");
   set("store.kind=" + command.store);
-  if (command.store == "sqlite") set("store.path=" + command.data_dir + "/sequential.db");
+  set("store.path=" + command.data_dir + "/sequential.db");  // the keys are kept beside it
   for (const auto& setting : command.settings) set(setting);
   return arguments;
 }

@@ -9,7 +9,7 @@ describe("refused requests", () => {
   let server;
   let stored;
   before(async () => {
-    server = new Server({ settings: { "engine.processes": 1, "limits.cpu_ms": 500 } });
+    server = new Server({ settings: { "engine.processes": 1, "limits.cpu_ms": 500, "limits.payload_bytes": "8MiB" } });
     await server.start();
     await server.publish("hello", "module.exports = async () => 'hello';");
     await server.complete("hello", {});

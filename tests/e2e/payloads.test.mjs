@@ -139,3 +139,24 @@ describe("payloads of the outside world", () => {
     assert.deepEqual([refused.status, refused.json().code], [413, "payload_too_large"]);
   });
 });
+
+describe("a result as large as the search of a whole Workspace", () => {
+  it("is kept: 98 users with 300 messages each", { timeout: 60_000 }, async () => {
+    const server = new Server({ settings: { "engine.processes": 1 } });
+    try {
+      await server.start();
+      await server.publish("whole", `module.exports = async function () {
+        const text = (n) => "x".repeat(n);
+        const message = (user, n) => ({ id: text(16), threadId: text(16), subject: text(60), from: text(50), to: text(50),
+          date: text(31), snippet: text(160), labelIds: ["INBOX", "IMPORTANT"], n });
+        return Array.from({ length: 98 }, (_, user) => ({ user, messages: Array.from({ length: 300 }, (_, n) => message(user, n)) }));
+      };`);
+      const run = await server.complete("whole", {});
+      assert.equal(run.result.length, 98);
+      assert.ok(run.result.every((user) => user.messages.length === 300 && user.messages[299].n === 299));
+      await server.check();
+    } finally {
+      await server.destroy();
+    }
+  });
+});

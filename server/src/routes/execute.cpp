@@ -209,7 +209,7 @@ Answer route_execute(RouteContext& context, const HttpRequest& request) {
   submission.seed = random_bytes(16);
   if (!submission.idempotency_key.empty()) submission.request_hash = request_hash(execution);
   if (context.options.handoff) submission.handoff = context.options.lease;
-  submission.may_block = context.processor.in_flight() == 0;
+  submission.may_block = context.processor.idle();
   auto submit = [&context, &submission](auto done) {
     context.store.submit(submission, std::move(done));
   };

@@ -28,7 +28,7 @@ struct RouteOptions {
   std::uint64_t publish_bytes_max = 5ull << 20;
   std::uint64_t chain_bytes_max = 4'096;
   std::uint64_t other_bytes_max = 1ull << 20;
-  std::int64_t payload_bytes_max = 8ll << 20;
+  std::int64_t payload_bytes_max = 32ll << 20;
   int wait_seconds_max = 300;
   std::string api_token;                  // empty: requests need none
   std::vector<std::string> host_names;    // accepted Host names; empty: any

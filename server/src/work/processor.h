@@ -47,7 +47,7 @@ struct ProcessorOptions {
   int crashes_max = 3;
   Millis sweep_period{5'000};
   Millis hint_wait{1'000};  // a claim that waited longer for its hint has lost it
-  std::int64_t payload_bytes_max = 8ll << 20;
+  std::int64_t payload_bytes_max = 32ll << 20;
   std::int64_t journal_page_bytes = 1ll << 20;
   std::size_t sessions_max = 20'000;
   std::size_t timers_max = 100'000;
@@ -101,9 +101,11 @@ class Processor {
 
   Millis sweep_period() const { return options_.sweep_period; }
   RunWatch& watch() { return watch_; }
-  // Nothing else would wait for a thread that blocks for the moment of a flush.
-  bool alone() const { return in_flight_.load() <= 1; }
+  // This stack run is the only one that this node has claimed, so nobody else waits for a thread
+  // that blocks for the moment of a flush, and there is nobody to share the flush with.
+  bool alone() const { return in_flight_.load() <= 1 && held_.size() <= 1; }
 
+  bool idle() const { return in_flight_.load() == 0 && held_.size() == 0; }
   int in_flight() const { return in_flight_.load(); }
   std::size_t held() const { return held_.size(); }
   std::size_t timers_armed() const { return timers_.armed(); }

@@ -80,12 +80,19 @@ services::CallReply overdue() {
   return services::CallReply::fail(std::move(error));
 }
 
-void guard(net::io_context& io, const std::shared_ptr<OneAnswer>& answer, MonoTime deadline) {
-  auto timer = std::make_shared<net::steady_timer>(io, deadline);
-  timer->async_wait([timer, weak = std::weak_ptr(answer)](const boost::system::error_code&) {
-    if (const auto waiting = weak.lock()) waiting->give(overdue());
-  });
-}
+// Gives up for the service at the deadline, unless it goes before.
+class Guard {
+ public:
+  Guard(net::io_context& io, const std::shared_ptr<OneAnswer>& answer, MonoTime deadline)
+      : timer_(io, deadline) {
+    timer_.async_wait([answer](const boost::system::error_code& error) {
+      if (!error) answer->give(overdue());
+    });
+  }
+
+ private:
+  net::steady_timer timer_;  // its end cancels the wait, which lets go of the answer
+};
 
 }  // namespace
 
@@ -115,10 +122,8 @@ net::awaitable<services::CallReply> Processor::call_service(const storage::Work&
                  [answer](services::CallReply reply) { answer->give(std::move(reply)); });
   // What answers at once costs no turn of the event loop.
   if (auto now = answer->take_now()) co_return std::move(*now);
-  auto start = [this, &answer, deadline](auto done) {
-    guard(io_, answer, deadline);
-    answer->wait(std::move(done));
-  };
+  const Guard guard(io_, answer, deadline);
+  auto start = [&answer](auto done) { answer->wait(std::move(done)); };
   co_return co_await completes<services::CallReply>(std::move(start));
 }
 

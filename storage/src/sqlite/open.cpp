@@ -98,10 +98,11 @@ Result<void> configure_writer(Connection& connection, const SqliteOptions& optio
 void reserve_log(const std::string& path, std::int64_t pages) {
   constexpr std::int64_t kFrameBytes = kPageBytes + 24;
   constexpr std::int64_t kChunkBytes = 1 << 20;
+  constexpr std::int64_t kReserveBytesMax = 64 << 20;  // so that a start stays quick
   const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
   if (fd < 0) return;
   struct stat status {};
-  const std::int64_t bytes = pages * kFrameBytes;
+  const std::int64_t bytes = std::min(pages * kFrameBytes, kReserveBytesMax);
   bool ok = ::fstat(fd, &status) == 0;
   const std::string zeros(static_cast<std::size_t>(std::min(kChunkBytes, bytes)), '\0');
   for (std::int64_t at = status.st_size; ok && at < bytes;) {

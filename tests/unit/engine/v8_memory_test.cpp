@@ -144,7 +144,8 @@ TEST(V8MemoryLimits, WarmRunsStayWithinTheirMemory) {
   }
   EXPECT_FALSE(engine.evicted.empty());
   EXPECT_LT(heap, 90ll << 20);
-  EXPECT_LT(engine.rss_bytes(), 200ll << 20);
+  // 120 of them unbounded would take 700 MB. Measured: 180 MB with V8 10.2, 210 MB with 11.3.
+  EXPECT_LT(engine.rss_bytes(), 280ll << 20);
 }
 
 }  // namespace

@@ -99,7 +99,7 @@ struct Limits {
   std::int64_t wall_ms = 30'000;
   std::int64_t hard_kill_ms = 500;
   std::int64_t calls_in_flight = 10'000;
-  std::int64_t payload_bytes = 8ll << 20;
+  std::int64_t payload_bytes = 32ll << 20;
   std::int64_t log_entries_per_slice = 1'000;
   std::int64_t log_message_bytes = 8'192;
   std::int64_t frame_bytes = 80ll << 20;

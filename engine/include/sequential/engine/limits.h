@@ -12,7 +12,7 @@ struct Limits {
   std::int64_t wall_ms = 30'000;                // wall time between two suspensions → wall_limit
   std::int64_t hard_kill_ms = 500;              // after the soft limit, SIGKILL
   std::int64_t calls_in_flight = 10'000;        // → calls_limit
-  std::int64_t payload_bytes = 8ll << 20;       // one args, result or error → payload_too_large
+  std::int64_t payload_bytes = 32ll << 20;      // one args, result or error → payload_too_large
   std::int64_t log_entries_per_slice = 1'000;   // more are dropped, with one entry saying so
   std::int64_t log_message_bytes = 8'192;       // longer ones are cut
   std::int64_t frame_bytes = 80ll << 20;        // one frame of the engine protocol

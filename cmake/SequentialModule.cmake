@@ -54,8 +54,7 @@ function(_sequential_test_properties name)
   set_tests_properties(${name} PROPERTIES
     TIMEOUT ${timeout}
     LABELS "${arg_LABELS}"
-    ENVIRONMENT "${_sequential_test_env};${arg_ENV}"
-    SKIP_RETURN_CODE 77)
+    ENVIRONMENT "${_sequential_test_env};${arg_ENV}")
   if(arg_SERIAL)
     set_tests_properties(${name} PROPERTIES RUN_SERIAL TRUE)
   endif()

@@ -9,7 +9,10 @@
 
 // ---- Host calls -----------------------------------------------------------------------------------------------------
 
-/** How a call is to be made, besides what it says. Whatever is left out follows the service's own policy. */
+/**
+ * How a call is to be made, besides what it says. Whatever is left out follows the service's own policy; an option that does
+ * not exist is refused (`invalid_arguments`).
+ */
 interface CallOptions {
   /**
    * What happens when a crash leaves it unknown whether the call took effect.
@@ -23,6 +26,12 @@ interface CallOptions {
   retry?: RetryOptions | false;
   /** Says that making the call twice does no harm, so that the service may repeat it by itself. */
   idempotent?: boolean;
+  /** gapi only: the user to act as; otherwise the `userId` of the call, or the administrator. */
+  subject?: string;
+  /** gapi only: the OAuth scopes to ask for; otherwise those of the method. */
+  scopes?: string | readonly string[];
+  /** gapi only: how content that is downloaded is handed over. */
+  responseType?: "base64" | "text";
 }
 
 interface RetryOptions {

@@ -10,6 +10,7 @@ std::string_view error_code_name(Errc code) noexcept {
     case Errc::invalid_json: return "invalid_json";
     case Errc::invalid_field: return "invalid_field";
     case Errc::payload_too_large: return "payload_too_large";
+    case Errc::headers_too_large: return "headers_too_large";
     case Errc::unauthorized: return "unauthorized";
     case Errc::forbidden: return "forbidden";
     case Errc::not_found: return "not_found";
@@ -43,7 +44,6 @@ std::string_view error_code_name(Errc code) noexcept {
     case Errc::wall_limit: return "wall_limit";
     case Errc::memory_limit: return "memory_limit";
     case Errc::calls_limit: return "calls_limit";
-    case Errc::log_limit: return "log_limit";
     case Errc::deadlock: return "deadlock";
     case Errc::poison: return "poison";
     case Errc::engine_lost: return "engine_lost";
@@ -84,12 +84,12 @@ int http_status(Errc code) noexcept {
     case Errc::wall_limit:
     case Errc::memory_limit:
     case Errc::calls_limit:
-    case Errc::log_limit:
     case Errc::deadlock:
     case Errc::poison:
     case Errc::cancelled: return 422;
     case Errc::ssrf_denied: return 403;
     case Errc::overloaded: return 429;
+    case Errc::headers_too_large: return 431;
     case Errc::corrupt:
     case Errc::schema_newer:
     case Errc::keystore_integrity:

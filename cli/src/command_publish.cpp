@@ -106,6 +106,14 @@ int publish_file(Session& session, const PublishOptions& options, const std::str
                       created ? "published" : "unchanged") +
                 " " + harmless(text_of(answer, "name")) + " version " +
                 std::to_string(number_of(answer, "version")) + "\n");
+  if (const std::string note = text_of(answer, "note"); !note.empty()) {
+    std::string left_out;
+    for (const auto& one : answer.value("not_stored", nlohmann::json::array())) {
+      if (one.is_string()) left_out += (left_out.empty() ? "" : ", ") + one.get<std::string>();
+    }
+    session.note(paint(session.err(), Colour::yellow, "not stored: ") + harmless(left_out) + " (" +
+                 harmless(note) + ")");
+  }
   return kExitOk;
 }
 

@@ -103,6 +103,47 @@ std::string calls_table(Session& session, std::int64_t id, std::int64_t count, i
   return "\n" + table.text(session.out());
 }
 
+// Log entries as they come: lines for people. With --json one document, however many pages it takes;
+// when following, one entry a line (JSON Lines), because there is no end to wait for.
+class LogPrinter {
+ public:
+  LogPrinter(const Session& session, bool follow) : session_(session), follow_(follow) {}
+
+  void page(std::string_view body, const json& entries) {
+    if (session_.json() && !follow_) {
+      part_of_document(json_member(body, "logs"), entries.empty());
+      return;
+    }
+    for (const json& entry : entries) {
+      const std::string line =
+          session_.json() ? entry.dump(-1, ' ', false, json::error_handler_t::replace)
+                          : log_line(session_.out(), text_of(entry, "at"), text_of(entry, "level"),
+                                     text_of(entry, "message"));
+      session_.print(line + "\n");
+    }
+  }
+
+  void end(std::int64_t after) {
+    if (!session_.json() || follow_) return;
+    session_.print("],\"next_after\":" + std::to_string(after) + "}\n");
+  }
+
+ private:
+  // `list` is the page's array, as the server wrote it.
+  void part_of_document(std::string_view list, bool empty) {
+    if (!begun_) session_.print("{\"logs\":[");
+    begun_ = true;
+    if (empty || list.size() < 2) return;
+    if (some_) session_.print(",");
+    some_ = true;
+    session_.print(list.substr(1, list.size() - 2));
+  }
+
+  const Session& session_;
+  const bool follow_;
+  bool begun_ = false, some_ = false;
+};
+
 }  // namespace
 
 int runs_list(Session& session, const RunsListOptions& options) {
@@ -154,15 +195,21 @@ int runs_show(Session& session, const RunsShowOptions& options) {
     return kExitOk;
   }
   const json run = parse_body(body).value_or(json::object());
-  session.print(head_of(session, run) + payload(session, "input", json_member(body, "input")) +
+  session.print(head_of(session, run) +
+                payload(session, "pause_detail", json_member(body, "pause_detail")) +
+                payload(session, "input", json_member(body, "input")) +
                 payload(session, "result", json_member(body, "result")) +
                 payload(session, "error", json_member(body, "error")) +
                 calls_table(session, options.id, number_of(run, "calls"), options.calls));
+  if (text_of(run, "status") == "paused") {
+    session.note(paint(session.err(), Colour::dim, harmless(after_pause(run))));
+  }
   return kExitOk;
 }
 
 int logs(Session& session, const LogsOptions& options) {
   const Interrupt interrupt;
+  LogPrinter print(session, options.follow);
   const std::string path = "/runs/" + std::to_string(options.id);
   std::int64_t after = 0;
   bool ended = !options.follow;
@@ -174,16 +221,13 @@ int logs(Session& session, const LogsOptions& options) {
     const json page = parse_body(answer.response.body).value_or(json::object());
     const json& entries = list_of(page, "logs");
     const std::int64_t before = after;
-    if (session.json() && !entries.empty()) session.print_json(answer.response.body);
-    for (const json& entry : entries) {
-      after = std::max(after, number_of(entry, "n"));
-      if (session.json()) continue;
-      session.print(log_line(session.out(), text_of(entry, "at"), text_of(entry, "level"),
-                             text_of(entry, "message")) +
-                    "\n");
-    }
+    print.page(answer.response.body, entries);
+    for (const json& entry : entries) after = std::max(after, number_of(entry, "n"));
     if (after > before) continue;  // there may be another page
-    if (ended) return kExitOk;
+    if (ended) {
+      print.end(after);
+      return kExitOk;
+    }
     // Nothing new: wait a little for the run's end, then look once more.
     const Session::Answer run = session.ask(
         {.path = path + "?wait=" + std::to_string(kFollowWaitSeconds),

@@ -204,6 +204,13 @@ bool is_settled(const std::string& status) {
          status == "paused";
 }
 
+std::string after_pause(const json& run) {
+  const std::string path = "POST /runs/" + text_of(run, "id");
+  const std::string reason = text_of(run, "pause_reason");
+  return path + "/resume lets it go on, " + path + "/cancel ends it" +
+         (reason == "operator" ? "" : "; GET /errors/" + reason + " says more");
+}
+
 Followed follow_run(Session& session, std::int64_t run, Millis timeout, const Interrupt&) {
   return Follower(session, run, timeout).follow();
 }
@@ -224,6 +231,8 @@ int print_end(const Session& session, const std::string& body) {
   if (has(record, "error")) session.note(harmless(error_text(record["error"])));
   if (status == "paused") {
     session.note("paused: " + harmless(text_of(record, "pause_reason")));
+    if (has(record, "pause_detail")) session.note(harmless(pretty(record["pause_detail"])));
+    session.note(paint(session.err(), Colour::dim, harmless(after_pause(record))));
   }
   return kExitRunFailed;
 }

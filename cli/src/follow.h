@@ -5,6 +5,7 @@
 //           has been away for kAwayMax. None of these touches the run.
 
 #include <cstdint>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "interrupt.h"
@@ -25,6 +26,9 @@ Followed follow_run(Session& session, std::int64_t run, Millis timeout, const In
 
 // Prints how the run ended and returns the exit code that says so.
 int print_end(const Session& session, const std::string& run_body);
+
+// What can be done about a paused run.
+std::string after_pause(const nlohmann::json& run);
 
 bool is_settled(const std::string& status);  // ended, or paused until a person acts
 

@@ -2,6 +2,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <functional>
 #include <sstream>
@@ -9,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "arguments.h"
 #include "client.h"
 #include "commands.h"
 #include "input.h"
@@ -21,6 +23,7 @@ namespace {
 
 constexpr const char* kDefaultServer = "http://127.0.0.1:8765";
 constexpr std::size_t kTokenBytesMax = 4'096;
+constexpr std::int64_t kDelayMsMax = 366ll * 24 * 3'600'000;  // as the server has it
 
 constexpr const char* kFooter = R"(
 Exit codes: 0 done, 1 the run failed, was cancelled or is paused, 2 wrong arguments or
@@ -61,18 +64,22 @@ class CommandLine {
     try {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {  // CLI11 reports by throwing, --help too
-      return finish_parsing(error);
+      return finish_parsing(error, argc, argv);
     }
     return action_();
   }
 
  private:
-  int finish_parsing(const CLI::ParseError& error) {
-    std::ostringstream out, err;
-    const int code = app_.exit(error, out, err);
-    std::fputs(out.str().c_str(), main_.out);
-    std::fputs(err.str().c_str(), main_.err);
-    return code == 0 ? kExitOk : kExitUsage;
+  int finish_parsing(const CLI::ParseError& error, int argc, const char* const* argv) {
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream out, err;
+      app_.exit(error, out, err);
+      std::fputs(out.str().c_str(), main_.out);
+      return kExitOk;
+    }
+    std::fprintf(main_.err, "error: %s\nMore: sequential-runner --help\n",
+                 explain(app_, error, argc, argv).c_str());
+    return kExitUsage;
   }
 
   // A command that talks to the server.
@@ -163,14 +170,15 @@ class CommandLine {
     auto* wait = command->add_flag("--wait", run_.wait, "Wait for the end and print the result");
     command->add_option("--timeout", run_.timeout_s, "Seconds to wait at most; the run goes on")
         ->needs(wait)
-        ->check(CLI::Range(1, 365 * 86'400));
+        ->check(whole_number(1, 365 * 86'400));
     command->add_option("--idempotency-key", run_.idempotency_key,
                         "The same key starts the run only once");
     command->add_option("--task-version", run_.version, "Version of the task; otherwise the newest")
-        ->check(CLI::PositiveNumber);
-    command->add_option("--priority", run_.priority, "Higher runs first");
+        ->check(positive_number());
+    command->add_option("--priority", run_.priority, "Higher runs first")
+        ->check(whole_number(-1'000, 1'000));
     command->add_option("--delay-ms", run_.delay_ms, "Start no earlier than so long from now")
-        ->check(CLI::NonNegativeNumber);
+        ->check(whole_number(0, kDelayMsMax));
     on(command, [this](Session& session) { return run_task(session, run_); });
   }
 
@@ -181,20 +189,20 @@ class CommandLine {
     list->add_option("--status", runs_.status, "Only runs in this status");
     list->add_option("--task", runs_.task, "Only runs of this task");
     list->add_option("--limit", runs_.limit, "How many")
-        ->check(CLI::Range(1, 1'000))
+        ->check(whole_number(1, 1'000))
         ->capture_default_str();
     list->add_option("--cursor", runs_.cursor, "Go on where another list ended");
     on(list, [this](Session& session) { return runs_list(session, runs_); });
 
     auto* show = group->add_subcommand("show", "Show a run");
-    show->add_option("id", show_.id, "Number of the run")->required()->check(CLI::PositiveNumber);
+    show->add_option("id", show_.id, "Number of the run")->required()->check(run_id());
     show->add_option("--calls", show_.calls, "How many of its last calls to show")
-        ->check(CLI::Range(0, 1'000))
+        ->check(whole_number(0, 1'000))
         ->capture_default_str();
     auto* wait = show->add_flag("--wait", show_.wait, "Wait for the end and print the result");
     show->add_option("--timeout", show_.timeout_s, "Seconds to wait at most; the run goes on")
         ->needs(wait)
-        ->check(CLI::Range(1, 365 * 86'400));
+        ->check(whole_number(1, 365 * 86'400));
     on(show, [this](Session& session) { return runs_show(session, show_); });
   }
 
@@ -202,7 +210,7 @@ class CommandLine {
     auto* command = app_.add_subcommand("logs", "Print what a run has logged");
     command->add_option("id", logs_.id, "Number of the run")
         ->required()
-        ->check(CLI::PositiveNumber);
+        ->check(run_id());
     command->add_flag("-f,--follow", logs_.follow, "Go on until the run ends");
     on(command, [this](Session& session) { return logs(session, logs_); });
   }

@@ -77,19 +77,57 @@ function errorHeader(error) {
 // Without the lines of this runtime: an author looks for his own.
 const runtime_frame = '(sequential:';
 const runtime_frame_bare = 'at sequential:';
+const frame_start = '\n    at ';
+const builtin_frame = ' (<anonymous>)';
 function stripRuntimeFrames(stack) {
   if (stringIndexOf(stack, 'sequential:') < 0) return stack;
   let out = '';
+  let held = '';  // a built-in's line: it goes with the line below it, whose function called it
   let from = 0;
   while (from < stack.length) {
     const at = stringIndexOf(stack, '\n', from + 1);
     const line = stringSlice(stack, from, at < 0 ? stack.length : at);
-    if (stringIndexOf(line, runtime_frame) < 0 && stringIndexOf(line, runtime_frame_bare) < 0) {
-      out = `${out}${line}`;
+    if (isRuntimeFrame(line)) {
+      held = '';
+    } else if (stringStartsWith(line, frame_start) && stringIndexOf(line, builtin_frame) >= 0) {
+      held = `${held}${line}`;
+    } else {
+      out = `${out}${held}${line}`;
+      held = '';
     }
     from = at < 0 ? stack.length : at;
   }
-  return out;
+  return `${out}${held}`;
+}
+function isRuntimeFrame(line) {
+  return stringIndexOf(line, runtime_frame) >= 0 || stringIndexOf(line, runtime_frame_bare) >= 0;
+}
+// The same for an error that the task is about to get, if its stack begins in this runtime.
+function hideRuntimeFrames(error) {
+  if (!isObject(error) || $.kind(error) === kindProxy) return error;
+  try {
+    const stack = error.stack;  // calls the task's Error.prepareStackTrace, if it has set one
+    const at = typeof stack === 'string' ? stringIndexOf(stack, frame_start) : -1;
+    if (at < 0) return error;
+    const end = stringIndexOf(stack, '\n', at + 1);
+    if (!isRuntimeFrame(stringSlice(stack, at, end < 0 ? stack.length : end))) return error;
+    setStack(error, stripRuntimeFrames(stack));
+  } catch {
+    // An error of the task's own making that does not let itself be read or changed.
+  }
+  return error;
+}
+
+// What JSON.stringify threw of itself (a cycle, a BigInt), as an error that says what could not be
+// written; `what` tells. What a toJSON, a getter or a trap of the task threw stays the task's own.
+function notJson(what, error) {
+  const stack = textMember(error, 'stack') ?? '';
+  const at = stringIndexOf(stack, frame_start);
+  const frame = at < 0 ? '' : stringSlice(stack, at + frame_start.length);
+  const native = stringStartsWith(frame, 'stringify (') ||
+      stringStartsWith(frame, 'JSON.stringify (');
+  if (!native) return error;
+  return new NativeTypeError(`${what()} cannot be written as JSON: ${textMember(error, 'message')}`);
 }
 
 function clip(text) {

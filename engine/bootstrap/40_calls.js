@@ -13,6 +13,7 @@ const issued_too_deep = 2;
 
 // Resolves to a rejected promise without touching anything the task can replace.
 function rejected(error) {
+  hideRuntimeFrames(error);
   return new NativePromise((resolve, reject) => reject(error));
 }
 
@@ -80,9 +81,28 @@ function joinPath(path) {
 const argument_mark = 91;  // [
 const object_mark = 123;   // {
 
-function argsToText(args) {
+const arguments_named_max = 64;
+
+// "argument 2 of echo.echo": the first that cannot be written by itself.
+function argumentAtFault(list, service, method) {
+  for (let i = 0; i < arguments_named_max; i++) {
+    try {
+      if (i >= list.length) break;
+      stringify(list[i]);
+    } catch {
+      return `argument ${i + 1} of ${service}.${method}`;
+    }
+  }
+  return `the arguments of ${service}.${method}`;
+}
+function argsToText(args, service, method) {
   const list = args === undefined ? [] : isArray(args) ? args : [args];
-  const text = stringify(list);
+  let text;
+  try {
+    text = stringify(list);
+  } catch (error) {
+    throw notJson(() => argumentAtFault(list, service, method), error);
+  }
   // A toJSON of the task can turn an array into anything.
   if (typeof text !== 'string' || charCodeAt(text, 0) !== argument_mark) {
     throw new NativeTypeError('the arguments of a host call must serialise to a JSON array');
@@ -92,7 +112,12 @@ function argsToText(args) {
 function optionsToText(options) {
   if (options === undefined || options === null) return '';
   if (typeof options !== 'object') throw new NativeTypeError('the call options must be an object');
-  const text = stringify(options);
+  let text;
+  try {
+    text = stringify(options);
+  } catch (error) {
+    throw notJson(() => 'the call options', error);
+  }
   if (typeof text !== 'string' || charCodeAt(text, 0) !== object_mark) {
     throw new NativeTypeError('the call options must serialise to a JSON object');
   }
@@ -112,7 +137,7 @@ function callHost(service, method, args, options, hide, hooks) {
       throw new NativeTypeError(
           'the method of a host call must be a non-empty string or an array of strings');
     }
-    argsText = argsToText(args);
+    argsText = argsToText(args, service, method);
     optionsText = optionsToText(options);
   } catch (error) {
     return rejected(error);
@@ -207,10 +232,10 @@ function armTimer(timer) {
 }
 function addTimer(callback, delay, args, repeat, hide) {
   if (typeof callback !== 'function') {
-    throw new NativeTypeError('the callback of a timer must be a function');
+    throw hideRuntimeFrames(new NativeTypeError('the callback of a timer must be a function'));
   }
   if (phase === 0) {
-    throw new NativeTypeError('timers can be set only inside the task function');
+    throw hideRuntimeFrames(new NativeTypeError('timers can be set only inside the task function'));
   }
   let ms = floor(+delay);
   if (!(ms > 0)) ms = repeat ? 1 : 0;
@@ -287,7 +312,12 @@ function settle(seq, failed, value, at) {
 // ---- start and end of the run -------------------------------------------------------------------
 function finish(value) {
   phase = 2;
-  const text = value === undefined ? 'null' : stringify(value);
+  let text;
+  try {
+    text = value === undefined ? 'null' : stringify(value);
+  } catch (error) {
+    throw notJson(() => 'the result', error);
+  }
   // A function or symbol, or a toJSON that returned one, has no JSON text.
   $.done(true, text === undefined ? 'null' : text);
 }

@@ -35,6 +35,7 @@ constexpr auto kToken = net::as_tuple(net::use_awaitable);
 // A claim handed to this node that waited longer for its hint has lost it.
 constexpr Millis kHintWaitMax{1'000};
 constexpr Millis kStopEnginesWithin{2'000};
+constexpr Millis kDrainPoll{5};
 
 Millis ms(std::int64_t value) { return Millis{value}; }
 
@@ -250,6 +251,8 @@ class Node {
       Waiter<bool> drained;
       auto finish = [this, deadline, &drained]() -> net::awaitable<void> {
         co_await processor_->drain(deadline);
+        co_await requests_answered(deadline);
+        co_await processor_->give_back_untouched();
         drained.give(true);
       };
       net::co_spawn(io_, finish(), net::detached);
@@ -265,6 +268,15 @@ class Node {
   }
 
  private:
+  // A request that came before the drain may be handed a claim after it.
+  net::awaitable<void> requests_answered(MonoTime deadline) {
+    net::steady_timer pause(io_);
+    while (context_->answering > 0 && clock_.monotonic() < deadline) {
+      pause.expires_after(kDrainPoll);
+      co_await pause.async_wait(kToken);
+    }
+  }
+
   HttpHandler handler() {
     return {[this](const HttpRequest& request) { return body_limit(*context_, request); },
             [this](HttpRequest request) { return route(*context_, std::move(request)); }};

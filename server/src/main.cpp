@@ -2,14 +2,18 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <utility>
 
 #include "app.h"
+#include "components.h"
 #include "sequential/base/log.h"
 #include "sequential/cli/main.h"
 #include "sequential/config/load.h"
 #include "sequential/engine/engine_pool.h"
+#include "sequential/storage/postgres.h"
 #include "sequential/storage/sqlite.h"
 
 extern char** environ;
@@ -46,7 +50,36 @@ LogFormat format_of(const std::string& name) {
   return LogFormat::automatic;
 }
 
+Result<std::string> read_url(const config::Store& c) {
+  if (c.url_file.empty()) return c.url;
+  std::ifstream file(c.url_file);
+  std::string url;
+  if (!std::getline(file, url) || url.empty()) {
+    return Error(Errc::config_invalid,
+                 "store.url_file " + c.url_file + " must hold the database's URL in its first line",
+                 "store.url_file");
+  }
+  return url;
+}
+
+Result<std::unique_ptr<storage::Store>> open_postgres(const config::Config& c, const Clock& clock) {
+  storage::PostgresOptions options;
+  SEQUENTIAL_TRY(options.url, read_url(c.store));
+  options.schema = c.store.postgres.schema;
+  options.connections = c.store.postgres.connections;
+  options.readers = c.store.postgres.readers;
+  options.queue_max = c.store.postgres.queue_max;
+  options.connect_timeout = Millis{c.store.postgres.connect_timeout_ms};
+  options.statement_timeout = Millis{c.store.postgres.statement_timeout_ms};
+  options.lock_timeout = Millis{c.store.postgres.lock_timeout_ms};
+  options.strict = c.store.postgres.strict;
+  options.prepare = c.store.postgres.prepare;
+  options.listen = c.store.postgres.listen;
+  return storage::open_postgres(options, clock);
+}
+
 Result<std::unique_ptr<storage::Store>> open_store(const config::Config& c, const Clock& clock) {
+  if (c.store.kind == "postgres") return open_postgres(c, clock);
   storage::SqliteOptions options;
   options.path = c.store.path;
   options.readers = c.store.sqlite.readers;
@@ -125,7 +158,8 @@ int serve(const cli::ServeArguments& arguments) {
   }
   const config::Config& c = loaded.value().config;
   start_logging(level_of(c.log.level), format_of(c.log.format));
-  const server::Backends backends{open_store, open_runtime, add_services, true};
+  const server::Backends backends{open_store, open_runtime, add_services,
+                                  c.store.kind == "sqlite"};
   const auto announce = [](const std::string& url) {
     std::printf("sequential-runner %s listening on %s\n", kVersion, url.c_str());
     std::fflush(stdout);
@@ -144,6 +178,7 @@ int serve(const cli::ServeArguments& arguments) {
 int main(int argc, char** argv) {
   cli::Main program;
   program.version = kVersion;
+  program.components.assign(std::begin(kComponents), std::end(kComponents));
   program.serve = serve;
   return cli::run_cli(program, argc, argv);
 }

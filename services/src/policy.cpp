@@ -1,15 +1,19 @@
 // The call's own options over its service's policy, and the pause between durable attempts.
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "json_args.h"
 #include "sequential/base/json_text.h"
 #include "sequential/services/service.h"
+#include "suggest.h"
 
 namespace sequential::services {
 namespace {
@@ -18,11 +22,29 @@ constexpr std::int64_t kTimeoutMsMax = 24ll * 3'600'000;
 constexpr std::int64_t kPauseMsMax = 24ll * 3'600'000;
 constexpr std::int64_t kAttemptsMax = 1000;
 constexpr double kFactorMax = 100.0;
+constexpr std::size_t kNameShownMax = 64;  // bytes of the task's own word in our message
+constexpr std::array<std::string_view, 4> kOptions{"delivery", "timeoutMs", "retry", "idempotent"};
 
 Error at_fault(std::string_view field, std::string_view rule) {
   return {Errc::invalid_arguments,
           "the call's option " + std::string(field) + " must be " + std::string(rule),
           "options." + std::string(field)};
+}
+
+// Refuses a member that is not in `known`: a slip would otherwise change nothing, silently.
+Result<void> check_names(std::string_view object, std::string_view prefix,
+                         const std::vector<std::string_view>& known) {
+  for (const auto& member : json_members(object)) {
+    if (std::find(known.begin(), known.end(), member.name) != known.end()) continue;
+    const std::string name = std::string(prefix) + clip_utf8(member.name, kNameShownMax);
+    const auto near = nearest_names(member.name, known, 1);
+    const std::string hint =
+        near.empty() ? suggestion(member.name, known)
+                     : "did you mean " + std::string(prefix) + near.front() + "?";
+    return Error{Errc::invalid_arguments, "a call has no option " + name + "; " + hint,
+                 "options." + name};
+  }
+  return success();
 }
 
 Result<void> read_whole(std::string_view value, std::string_view field, std::int64_t low,
@@ -51,6 +73,8 @@ Result<bool> read_retry(std::string_view retry, CallPolicy& policy) {
     return true;
   }
   if (!json_is_object(retry)) return at_fault("retry", "an object, or false for a single attempt");
+  SEQUENTIAL_TRY(
+      check_names(retry, "retry.", {"attempts", "backoffMs", "factor", "maxBackoffMs"}));
   const std::string_view attempts_text = json_member(retry, "attempts");
   std::int64_t attempts = policy.attempts_max;
   SEQUENTIAL_TRY(read_whole(attempts_text, "retry.attempts", 1, kAttemptsMax, attempts));
@@ -94,6 +118,9 @@ Result<CallPolicy> merge_policy(const CallPolicy& base, std::string_view options
   if (!json_is_object(options_json)) {
     return Error{Errc::invalid_arguments, "the call's options must be an object", "options"};
   }
+  std::vector<std::string_view> known(kOptions.begin(), kOptions.end());
+  known.insert(known.end(), base.own_options.begin(), base.own_options.end());
+  SEQUENTIAL_TRY(check_names(options_json, "", known));
   SEQUENTIAL_TRY(read_delivery(json_member(options_json, "delivery"), policy));
   std::int64_t timeout_ms = policy.timeout.count();
   SEQUENTIAL_TRY(read_whole(json_member(options_json, "timeoutMs"), "timeoutMs", 1, kTimeoutMsMax,

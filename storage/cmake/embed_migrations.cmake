@@ -1,8 +1,8 @@
-# sequential_embed_migrations(DIRECTORY dir FILES 0001_name.sql … OUTPUT file.cpp)
-# Writes a source file that defines sequential::storage::sqlite::embedded_migrations(): each file's
+# sequential_embed_migrations(STORE sqlite DIRECTORY dir FILES 0001_name.sql … OUTPUT file.cpp)
+# Writes a source file that defines sequential::storage::<STORE>::embedded_migrations(): each file's
 # text byte for byte and its SHA-256. Files are named and numbered from 1 without a gap.
 function(sequential_embed_migrations)
-  cmake_parse_arguments(PARSE_ARGV 0 arg "" "DIRECTORY;OUTPUT" "FILES")
+  cmake_parse_arguments(PARSE_ARGV 0 arg "" "STORE;DIRECTORY;OUTPUT" "FILES")
   set(number 0)
   set(entries "")
   foreach(file IN LISTS arg_FILES)
@@ -25,10 +25,10 @@ function(sequential_embed_migrations)
     string(APPEND entries
       "    {${number}, \"${name}\", {kText${number}, sizeof(kText${number})}, \"${sha256}\"},\n")
   endforeach()
-  file(CONFIGURE OUTPUT "${arg_OUTPUT}" @ONLY CONTENT [=[// Generated from migrations/sqlite by storage/cmake/embed_migrations.cmake.
-#include "sqlite/migrate.h"
+  file(CONFIGURE OUTPUT "${arg_OUTPUT}" @ONLY CONTENT [=[// Generated from migrations/@arg_STORE@ by storage/cmake/embed_migrations.cmake.
+#include "@arg_STORE@/migrate.h"
 
-namespace sequential::storage::sqlite {
+namespace sequential::storage::@arg_STORE@ {
 namespace {
 @arrays@
 constexpr Migration kMigrations[] = {
@@ -37,6 +37,6 @@ constexpr Migration kMigrations[] = {
 
 std::span<const Migration> embedded_migrations() { return kMigrations; }
 
-}  // namespace sequential::storage::sqlite
+}  // namespace sequential::storage::@arg_STORE@
 ]=])
 endfunction()

@@ -41,6 +41,17 @@ describe("the command line", () => {
     assert.deepEqual([[answer].flat()[0].name, [answer].flat()[0].version], ["other", 1]);
     assert.equal((await server.get("/tasks/other")).description, "says hello");
   });
+  it("publish: a description for code that is published already is not dropped silently", async () => {
+    const ran = ok(await run("publish", "greet.js", "--description", "greets"));
+    assert.match(ran.stderr, /not stored: description .*next version/);
+    const answer = ok(await run("publish", "greet.js", "--description", "greets", "--json")).json();
+    assert.deepEqual([answer.created, answer.not_stored], [false, ["description"]]);
+    assert.equal(ok(await run("publish", "greet.js", "--json")).json().not_stored, undefined);
+    file("execute.js", "module.exports = async () => 1;");
+    const reserved = await run("publish", "execute.js");
+    assert.equal(reserved.code, REFUSED);
+    assert.match(reserved.stderr, /name may not be execute.*another name/);
+  });
   it("publish: code that does not compile", async () => {
     file("broken.js", "module.exports = async function () {\n  return 1 +;\n};\n");
     const ran = await run("publish", "broken.js");
@@ -148,6 +159,12 @@ describe("the command line", () => {
     assert.match(ok(await run("logs", String(waited.id))).stdout, /greeting List/);
     assert.equal(ok(await run("logs", String(waited.id), "--json")).json().logs[0].message, "greeting List");
     assert.equal((await run("logs", "999999")).code, NOT_FOUND);
+    const silent = await server.submit("fails", {});
+    await server.ended(silent);
+    assert.deepEqual(ok(await run("logs", String(silent), "--json")).json(), { logs: [], next_after: 0 });
+    await server.publish("chatty", "module.exports = async () => { for (let k = 0; k < 3; k++) { for (let i = 0; i < 900; i++) console.log(i); await services.echo.echo(k); } };");
+    const chatty = await server.complete("chatty", {});
+    assert.equal(ok(await run("logs", String(chatty.id), "--json")).json().logs.length, 2_700);
   });
   it("logs -f until the run ends", async () => {
     file("talks.js", "module.exports = async () => { for (let i = 0; i < 3; i++) { console.log('said ' + i); await sleep(300); } console.warn('over'); };");
@@ -192,7 +209,13 @@ describe("the command line", () => {
   it("version, help, wrong arguments", async () => {
     assert.match(ok(await cli(null, ["version"])).stdout, /^sequential-runner \d/);
     assert.match(ok(await cli(null, ["--version"])).stdout, /^sequential-runner \d/);
-    assert.equal(typeof ok(await cli(null, ["version", "--json"])).json().version, "string");
+    const version = ok(await cli(null, ["version", "--json"])).json();
+    assert.equal(typeof version.version, "string");
+    const text = ok(await cli(null, ["version"])).stdout;
+    for (const library of ["V8", "SQLite", "libcurl", "OpenSSL", "Boost"]) {
+      assert.ok(version.components.some((one) => new RegExp(`^${library} \\d+\\.\\d+`).test(one)), `${library}: ${version.components}`);
+      assert.ok(text.includes(`  ${library} `), text);
+    }
     const help = ok(await cli(null, ["--help"]));
     for (const command of ["serve", "publish", "run", "runs", "logs", "keystore", "db", "version"]) assert.match(help.stdout, new RegExp(`\\b${command}\\b`));
     assert.match(help.stdout, /Exit codes/);
@@ -201,6 +224,11 @@ describe("the command line", () => {
       assert.equal(ran.code, USAGE, `${args}: ${ran.stdout}${ran.stderr}`);
       assert.ok(ran.stderr.length > 0, `${args}: says why`);
     }
+  });
+  it("a wrong command or number is named, with what it may have been meant to be", async () => {
+    assert.match((await cli(null, ["runs", "lst"])).stderr, /no command "runs lst"; did you mean runs list\?/);
+    assert.match((await cli(null, ["bogus"])).stderr, /no command "bogus"; there are serve, publish/);
+    assert.equal((await cli(null, ["runs", "show", "abc"])).stderr.split("\n")[0], "error: id must be a positive whole number, not abc");
   });
   it("serve --print-config and --print-schema", async () => {
     const printed = ok(await cli(null, ["serve", "--print-config", "--set", "server.port=1234", "--set", "services.http.proxy=http://user:canary-88@p:1"], { env: { SEQUENTIAL_STORE_SWEEP_MS: "777" } }));

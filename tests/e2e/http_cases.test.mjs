@@ -38,6 +38,9 @@ describe("refused requests", () => {
       assert.equal(problem.status, answer.status);
       assert.equal(problem.type, `/errors/${expected.code}`);
       assert.ok(problem.title && problem.detail, shown);
+      const page = await server.request("GET", problem.type);
+      assert.deepEqual([page.status, page.headers["content-type"]], [200, "text/markdown; charset=utf-8"], problem.type);
+      assert.ok(page.text.startsWith(`# ${expected.code}\n`), page.text);
       assert.equal(problem.field, expected.field ?? problem.field, shown);
       if (expected.allow) assert.equal(answer.headers.allow, expected.allow);
       if (expected.line) assert.equal(problem.line, expected.line, shown);

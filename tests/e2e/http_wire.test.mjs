@@ -160,6 +160,16 @@ describe("HTTP on the wire", () => {
       assert.equal(await countRuns(), before, "the request behind it was served");
     });
   }
+  it("a header over server.header_bytes_max, and one of too many fields, are answered 431", async () => {
+    for (const headers of [[`X-Long: ${"x".repeat(17 * 1024)}`], Array.from({ length: 65 }, (_, i) => `X-${i}: 1`)]) {
+      const connection = await raw();
+      connection.send(head("GET /livez HTTP/1.1", ...headers));
+      const answer = await connection.answer();
+      assert.equal(answer.status, 431, answer.body);
+      assert.equal(JSON.parse(answer.body).code, "headers_too_large");
+      await connection.closed();
+    }
+  });
   it("no Host", async () => {
     const connection = await raw();
     connection.send("GET /livez HTTP/1.1\r\n\r\n");
@@ -226,7 +236,7 @@ describe("HTTP on the wire", () => {
 });
 
 describe("an API token", () => {
-  it("is asked for by every route but /livez, and the same 401 whatever is wrong", { timeout: 30_000 }, async () => {
+  it("is asked for by every route but /livez and /errors, and the same 401 whatever is wrong", { timeout: 30_000 }, async () => {
     const server = new Server({ settings: { "engine.processes": 1 } });
     try {
       const token = "correct-horse-battery-staple";
@@ -236,7 +246,7 @@ describe("an API token", () => {
       const bodies = new Set();
       const wrong = [undefined, `Bearer ${token}x`, `Bearer ${token.slice(1)}`, "Bearer ", token, `Basic ${token}`, `bearer${token}`];
       for (const authorization of wrong) {
-        for (const [method, path] of [["GET", "/tasks"], ["GET", "/runs"], ["POST", "/tasks/execute"], ["GET", "/limits"], ["POST", "/stack/process"], ["GET", "/keystore"], ["GET", "/db/status"], ["POST", "/db/clear"], ["GET", "/"], ["GET", "/stats"]]) {
+        for (const [method, path] of [["GET", "/tasks"], ["GET", "/runs"], ["POST", "/tasks/execute"], ["GET", "/limits"], ["POST", "/stack/process"], ["GET", "/keystore"], ["GET", "/db/status"], ["POST", "/db/clear"], ["GET", "/"], ["GET", "/stats"], ["GET", "/runs?x=1"]]) {
           const answer = await server.request(method, path, { headers: authorization === undefined ? {} : { authorization }, body: method === "POST" ? "{}" : undefined });
           assert.equal(answer.status, 401, `${method} ${path} ${authorization}`);
           bodies.add(answer.text);
@@ -244,6 +254,7 @@ describe("an API token", () => {
       }
       assert.equal(bodies.size, 1);
       assert.equal((await server.request("GET", "/livez")).status, 200);
+      assert.equal((await server.request("GET", JSON.parse([...bodies][0]).type)).status, 200, "where the 401 points to");
       assert.equal((await server.request("GET", "/tasks", { headers: { authorization: `Bearer ${token}` } })).status, 200);
     } finally {
       await server.destroy();

@@ -49,6 +49,45 @@ const CASES = {
     code: plain("try { await services.echo.fail({ code: 404, message: 'gone' }); } catch (error) { return [error.code, error.message]; }"),
     result: [404, "gone"],
   },
+  "a slip in the call options is an error that can be caught, and no call is made": {
+    code: plain(`
+      const seen = [];
+      for (const options of [{ timeoutms: 5 }, { bogus: 1 }, { retry: { attempst: 2 } }, { subject: "a@b.c" }]) {
+        try { seen.push(await __callHostTool__("echo", "echo", ["called"], options)); } catch (error) { seen.push([error.code, error.message]); }
+      }
+      seen.push(await __callHostTool__("echo", "echo", ["called"], { timeoutMs: 5000, idempotent: true }));
+      return seen;`),
+    result: [
+      ["invalid_arguments", "a call has no option timeoutms; did you mean timeoutMs?"],
+      ["invalid_arguments", "a call has no option bogus; there are: delivery, timeoutMs, retry, idempotent"],
+      ["invalid_arguments", "a call has no option retry.attempst; did you mean retry.attempts?"],
+      ["invalid_arguments", "a call has no option subject; there are: delivery, timeoutMs, retry, idempotent"],
+      "called",
+    ],
+  },
+  "arguments that are not JSON: the error names the argument, and its stack begins with the task": {
+    code: plain(`
+      const seen = [];
+      const cycle = { a: {} }; cycle.a.back = cycle;
+      const own = new RangeError("on purpose");
+      const attempts = [() => services.echo.echo(1, cycle), () => services.echo.echo(1n), () => __callHostTool__("echo", "echo", [0, { toJSON() { throw own; } }]),
+        () => __callHostTool__("echo", "echo", [], { retry: 1n }), () => __callHostTool__("echo", 5), () => sleep("soon")];
+      for (const attempt of attempts) {
+        try { await attempt(); } catch (error) {
+          const frames = error.stack.slice(error.stack.indexOf("\\n    at ")).trim().split("\\n");
+          seen.push([error.name, error.message.split("\\n")[0], /case-.*js:/.test(frames[0]), error === own]);
+        }
+      }
+      return seen;`),
+    result: [
+      ["TypeError", "argument 2 of echo.echo cannot be written as JSON: Converting circular structure to JSON", true, false],
+      ["TypeError", "argument 1 of echo.echo cannot be written as JSON: Do not know how to serialize a BigInt", true, false],
+      ["RangeError", "on purpose", true, true],
+      ["TypeError", "the call options cannot be written as JSON: Do not know how to serialize a BigInt", true, false],
+      ["TypeError", "the method of a host call must be a non-empty string or an array of strings", true, false],
+      ["TypeError", "sleep takes a number of milliseconds or a valid Date", true, false],
+    ],
+  },
   "unknown services and methods are errors of the call": {
     code: plain(`
       const codes = [];
@@ -214,6 +253,23 @@ const CASES = {
       assert.equal(run.error.code, "deadlock");
     },
   },
+  "a result that cannot be written as JSON": {
+    code: plain("const result = { deep: [1] }; result.deep.push(result); return result;"),
+    check(run) {
+      assert.equal(run.status, "failed");
+      assert.equal(run.error.name, "TypeError");
+      assert.match(run.error.message, /^the result cannot be written as JSON: Converting circular structure/);
+      assert.ok(!/stringify|sequential:/.test(run.error.stack), run.error.stack);
+      assert.equal(run.error.cause, undefined);
+    },
+  },
+  "a result whose toJSON throws: the error is the task's own": {
+    code: plain("return { toJSON() { throw new RangeError('on purpose'); } };"),
+    check(run) {
+      assert.deepEqual([run.error.name, run.error.message], ["RangeError", "on purpose"]);
+      assert.match(run.error.stack, /case-\d+\.js:2/);
+    },
+  },
   "results that are not JSON": { code: plain("return { when: new Date(0), not: undefined, fn() {}, nan: NaN, nested: [undefined] };"), result: { when: "1970-01-01T00:00:00.000Z", nan: null, nested: [null] } },
   "a task that is not async": { code: "module.exports = function (input) { return input.n + 1; };", input: { n: 1 }, result: 2 },
   "a task that is an arrow": { code: "module.exports = async ({ n }) => (await services.echo.echo(n)) * 2;", input: { n: 4 }, result: 8 },
@@ -336,7 +392,7 @@ describe("services that fail", () => {
       assert.deepEqual([sink.count("flaky-idempotent"), sink.count("flaky-not")], [3, 1]);
       assert.equal(new Set(sink.of("flaky-idempotent").map((entry) => entry.key)).size, 1);
       const [, first] = await server.stack(run.id);
-      assert.deepEqual([first.attempt, first.attempts.map((one) => one.outcome)], [3, ["failed", "failed"]]);
+      assert.deepEqual([first.attempt, first.attempts.map((one) => one.outcome)], [3, ["failed", "failed", "completed"]]);
       await server.check();
     } finally {
       await server.destroy();

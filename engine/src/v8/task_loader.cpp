@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -27,6 +28,26 @@ bool has_statement(std::string_view code, std::string_view word) {
     if (before.find_first_not_of(" \t;") == std::string_view::npos && ends) return true;
   }
   return false;
+}
+
+// The name of the first function that a line begins to declare: most likely the task, so that the
+// author is told the very line to add. Otherwise how such a function begins.
+std::string first_function(std::string_view code) {
+  while (!code.empty()) {
+    const std::size_t end = std::min(code.find('\n'), code.size());
+    std::string_view line = code.substr(0, end);
+    code.remove_prefix(std::min(end + 1, code.size()));
+    constexpr std::string_view kAsync = "async ", kFunction = "function ";
+    if (line.starts_with(kAsync)) line.remove_prefix(kAsync.size());
+    if (!line.starts_with(kFunction)) continue;
+    line.remove_prefix(kFunction.size());
+    const auto is_part = [](unsigned char c) {
+      return std::isalnum(c) != 0 || c == '_' || c == '$';
+    };
+    const auto last = std::find_if_not(line.begin(), line.end(), is_part);
+    if (last != line.begin()) return {line.begin(), last};
+  }
+  return "async function (input) { … }";
 }
 
 bool looks_like_module(std::string_view code) {
@@ -251,8 +272,9 @@ std::optional<LoadedTask> TaskLoader::load(v8::Local<v8::Context> context) {
     problem_ = {};
     problem_.message =
         function_.is_module
-            ? "the code exports no function: use `export default async function`"
-            : "the code exports no function: set module.exports to an async function";
+            ? std::string("the code exports no function: use `export default async function`")
+            : "the code exports no function: add the line `module.exports = " +
+                  first_function(function_.code) + ";`";
     return std::nullopt;
   }
   return LoadedTask{exported.As<v8::Function>(), script_id_};

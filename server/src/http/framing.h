@@ -13,7 +13,7 @@
 
 namespace sequential::server {
 
-// nullopt if the head is unambiguous; otherwise why it is refused (400, close).
+// nullopt if the head is unambiguous; otherwise why it is refused (400 or 431, close).
 template <class Fields>
 std::optional<Error> framing_problem(
     const boost::beast::http::header<true, Fields>& head, std::size_t fields_max) {
@@ -24,7 +24,10 @@ std::optional<Error> framing_problem(
     return std::distance(range.first, range.second);
   };
   const auto fields = static_cast<std::size_t>(std::distance(head.begin(), head.end()));
-  if (fields > fields_max) return refuse("too many header fields");
+  if (fields > fields_max) {
+    return Error{Errc::headers_too_large,
+                 "the header has more than " + std::to_string(fields_max) + " fields"};
+  }
   if (head.version() != 11 && head.version() != 10) return refuse("only HTTP/1.0 and HTTP/1.1");
   if (count(http::field::host) > 1 || (head.version() == 11 && count(http::field::host) != 1)) {
     return refuse("exactly one Host header is needed");

@@ -100,7 +100,9 @@ HttpRequest head_of(const Message& message) {
   request.authorization = field(http::field::authorization);
   request.chain = field("X-Chain");
   request.prefer = field("Prefer");
-  request.idempotency_key = field("Idempotency-Key");
+  if (message.find("Idempotency-Key") != message.end()) {
+    request.idempotency_key = field("Idempotency-Key");
+  }
   request.content_type = field(http::field::content_type);
   request.origin = field(http::field::origin);
   request.host = field(http::field::host);
@@ -280,6 +282,12 @@ class Server final : public HttpServer {
                       error == http::error::partial_message ||
                       error.category() != make_error_code(http::error::bad_method).category();
     if (gone) co_return false;  // closed, reset or timed out: nobody to answer
+    if (error == http::error::header_limit) {
+      co_return co_await refuse(
+          stream, Error{Errc::headers_too_large,
+                        "the header has more than " + std::to_string(limits_.header_bytes_max) +
+                            " bytes, the setting server.header_bytes_max"});
+    }
     co_return co_await refuse(stream,
                               Error{Errc::bad_request, "malformed HTTP: " + error.message()});
   }

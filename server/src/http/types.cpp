@@ -9,6 +9,8 @@
 namespace sequential::server {
 namespace {
 
+constexpr std::size_t kNameShownMax = 64;  // bytes of a client's own word in our answer
+
 int hex_value(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -40,6 +42,7 @@ const char* title_of(int status) {
     case 413: return "Too large";
     case 422: return "Cannot be processed";
     case 429: return "Too many requests";
+    case 431: return "Header too large";
     case 503: return "Not available now";
     case 507: return "Out of space";
     default: return status >= 500 ? "Server error" : "Request refused";
@@ -103,6 +106,31 @@ std::string query_value(std::string_view query, std::string_view name) {
   return {};
 }
 
+Result<void> check_query(std::string_view query, std::initializer_list<std::string_view> known) {
+  while (!query.empty()) {
+    const auto end = std::min(query.find('&'), query.size());
+    const auto pair = query.substr(0, end);
+    query.remove_prefix(std::min(end + 1, query.size()));
+    if (pair.empty()) continue;
+    const auto equals = std::min(pair.find('='), pair.size());
+    SEQUENTIAL_TRY(const auto name, percent_decode(pair.substr(0, equals)));
+    SEQUENTIAL_TRY(percent_decode(pair.substr(std::min(equals + 1, pair.size()))));
+    if (std::find(known.begin(), known.end(), name) != known.end()) continue;
+    std::string names;
+    for (const auto one : known) names += (names.empty() ? "" : ", ") + std::string(one);
+    const std::string rest = known.size() == 0 ? "it takes none" : "there are: " + names;
+    return Error{Errc::invalid_field,
+                 clip_utf8(name, kNameShownMax) + " is not a query parameter of this path; " + rest,
+                 clip_utf8(name, kNameShownMax)};
+  }
+  return success();
+}
+
+std::string_view unquoted(std::string_view header) {
+  const bool quoted = header.size() >= 2 && header.front() == '"' && header.back() == '"';
+  return quoted ? header.substr(1, header.size() - 2) : header;
+}
+
 Preferences parse_prefer(std::string_view header) {
   Preferences preferences;
   while (!header.empty()) {
@@ -113,10 +141,7 @@ Preferences parse_prefer(std::string_view header) {
     const auto name = trim(item.substr(0, std::min(equals, item.size())));
     if (equals_ignoring_case(name, "respond-async")) preferences.respond_async = true;
     if (!equals_ignoring_case(name, "wait") || equals == std::string_view::npos) continue;
-    auto value = trim(item.substr(equals + 1));
-    if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
-      value = value.substr(1, value.size() - 2);
-    }
+    const auto value = unquoted(trim(item.substr(equals + 1)));
     int seconds = -1;
     const auto [rest, error] = std::from_chars(value.data(), value.data() + value.size(), seconds);
     const bool whole = error == std::errc{} && rest == value.data() + value.size();

@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,7 +23,8 @@ struct HttpRequest {
   std::string query;  // as received, without '?'
   std::vector<std::string> segments;
   // The headers that any route looks at, as received; empty when absent.
-  std::string authorization, chain, prefer, idempotency_key, content_type, origin, host, accept;
+  std::string authorization, chain, prefer, content_type, origin, host, accept;
+  std::optional<std::string> idempotency_key;  // an empty one is a mistake, an absent one is not
   std::string body;
 };
 
@@ -35,6 +38,8 @@ struct HttpResponse {
 
 // The value of a query parameter, percent-decoded, or empty.
 std::string query_value(std::string_view query, std::string_view name);
+// Errors: invalid_field for a parameter that is not in `known`, bad_request on malformed escapes.
+Result<void> check_query(std::string_view query, std::initializer_list<std::string_view> known);
 // Errors: bad_request on malformed escapes or NUL.
 Result<std::string> percent_decode(std::string_view text);
 // Splits a path into decoded segments; refuses ".", "..", empty middle segments and encoded
@@ -46,6 +51,8 @@ struct Preferences {
   bool respond_async = false;
 };
 Preferences parse_prefer(std::string_view header);
+// The key of an Idempotency-Key header, which may stand in quotes (a structured-field string).
+std::string_view unquoted(std::string_view header);
 
 HttpResponse json_response(int status, std::string body);
 // RFC 9457 problem document.

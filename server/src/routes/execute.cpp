@@ -118,6 +118,21 @@ Result<Json> parse_envelope(const std::string& body) {
   return parsed;
 }
 
+// `key` comes with the key of the body, if there is one.
+Result<void> read_key_header(const HttpRequest& request, std::string& key) {
+  if (!request.idempotency_key) return success();
+  const std::string field = "Idempotency-Key";
+  const std::string_view given = unquoted(*request.idempotency_key);
+  if (given.empty() || given.size() > kKeyMax || !is_valid_utf8(given)) {
+    return field_error(field, "must have 1 to 256 bytes of UTF-8");
+  }
+  if (!key.empty() && key != given) {
+    return field_error(field, "is not the key in the body's options; send one, or the same twice");
+  }
+  key = given;
+  return success();
+}
+
 Result<Execution> read_body(const RouteContext& context, const HttpRequest& request) {
   SEQUENTIAL_TRY(const Json body, parse_envelope(request.body));
   Execution execution;
@@ -129,17 +144,7 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
   if (execution.input.size() > static_cast<std::size_t>(context.options.payload_bytes_max)) {
     return Error{Errc::payload_too_large, "the input is larger than limits.payload_bytes", "input"};
   }
-  auto& submission = execution.submission;
-  if (!request.idempotency_key.empty()) {
-    const bool quoted =
-        request.idempotency_key.size() > 2 && request.idempotency_key.front() == '"';
-    submission.idempotency_key =
-        quoted ? request.idempotency_key.substr(1, request.idempotency_key.size() - 2)
-               : request.idempotency_key;
-    if (submission.idempotency_key.size() > kKeyMax || !is_valid_utf8(submission.idempotency_key)) {
-      return field_error("Idempotency-Key", "must have at most 256 bytes of UTF-8");
-    }
-  }
+  SEQUENTIAL_TRY(read_key_header(request, execution.submission.idempotency_key));
   return execution;
 }
 
@@ -193,6 +198,12 @@ Session session_of(const Execution& execution, const storage::Submitted& submitt
 }  // namespace
 
 Answer route_execute(RouteContext& context, const HttpRequest& request) {
+  if (request.verb == Verb::put) {
+    co_return problem(field_error(
+        "name",
+        "may not be execute: /tasks/execute is where runs are started; publish the task "
+        "under another name"));
+  }
   if (request.verb != Verb::post) co_return method_not_allowed("POST");
   if (!context.ready) co_return problem(Error{Errc::shutting_down, "the server is stopping"});
   auto read = read_body(context, request);

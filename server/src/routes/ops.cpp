@@ -1,9 +1,15 @@
-// /livez /readyz /limits /stats /db/status /db/clear and what the server says of itself at /.
+// /livez /readyz /limits /stats /errors /services /db/status /db/clear, and what the server says of
+// itself at /.
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "async.h"
+#include "routes/error_pages.h"
 #include "routes/render.h"
 #include "routes/router.h"
 #include "sequential/base/json_text.h"
@@ -58,14 +64,15 @@ Answer clear(RouteContext& context, const HttpRequest& request) {
   const bool confirmed = parsed.is_object() && parsed.contains("confirm") &&
                          parsed["confirm"].is_string() && parsed["confirm"] == "clear";
   if (!confirmed) {
-    co_return problem(Error{Errc::invalid_field,
-                            R"(to delete all runs send {"confirm": "clear"})", "confirm"});
+    co_return problem(
+        Error{Errc::invalid_field, R"(to delete all runs send {"confirm": "clear"})", "confirm"});
   }
   auto write = [&context](auto done) { context.store.clear(std::move(done)); };
   const auto deleted = co_await completes<Result<std::int64_t>>(std::move(write));
   if (deleted.has_error()) co_return problem(deleted.error());
-  co_return json_response(
-      200, std::move(JsonObject().number("deleted_runs", deleted.value())).text());
+  context.processor.watch().wake_all();  // whoever waits for a run is told that it is gone
+  co_return json_response(200,
+                          std::move(JsonObject().number("deleted_runs", deleted.value())).text());
 }
 
 Answer route_db(RouteContext& context, const HttpRequest& request) {
@@ -86,14 +93,33 @@ Answer route_db(RouteContext& context, const HttpRequest& request) {
 HttpResponse services(const RouteContext& context) {
   std::vector<std::string> items;
   for (const auto* service : context.registry.all()) {
-    items.push_back(std::move(JsonObject()
-                                  .string("name", service->name())
-                                  .string("description", service->description())
-                                  .number("methods",
-                                          static_cast<std::int64_t>(service->methods().size())))
-                        .text());
+    items.push_back(
+        std::move(JsonObject()
+                      .string("name", service->name())
+                      .string("description", service->description())
+                      .number("methods", static_cast<std::int64_t>(service->methods().size())))
+            .text());
   }
   return json_response(200, std::move(JsonObject().raw("services", json_array(items))).text());
+}
+
+HttpResponse errors(const HttpRequest& request) {
+  const auto& pages = error_pages();
+  if (request.segments.size() == 1) {
+    std::vector<std::string> codes;
+    for (const auto& page : pages) codes.push_back(json_string(page.code));
+    return json_response(200, std::move(JsonObject().raw("errors", json_array(codes))).text());
+  }
+  const auto page = std::find_if(pages.begin(), pages.end(), [&request](const ErrorPage& one) {
+    return one.code == request.segments[1];
+  });
+  if (page == pages.end()) {
+    return problem(Error{Errc::not_found, "there is no such error code; GET /errors lists them"});
+  }
+  HttpResponse response;
+  response.content_type = "text/markdown; charset=utf-8";
+  response.body = page->text;
+  return response;
 }
 
 HttpResponse welcome(const RouteContext& context) {
@@ -103,7 +129,7 @@ HttpResponse welcome(const RouteContext& context) {
                          .string("version", context.options.version)
                          .raw("paths", R"(["/tasks","/tasks/execute","/runs","/stack/process",)"
                                        R"("/services","/keystore","/limits","/stats","/db/status",)"
-                                       R"("/livez","/readyz"])"))
+                                       R"("/errors","/livez","/readyz"])"))
                .text());
 }
 
@@ -113,6 +139,10 @@ Answer route_ops(RouteContext& context, const HttpRequest& request) {
   const auto& path = request.segments;
   const bool get = request.verb == Verb::get || request.verb == Verb::head;
   if (!path.empty() && path[0] == "db") co_return co_await route_db(context, request);
+  if (!path.empty() && path[0] == "errors" && path.size() <= 2) {
+    if (!get) co_return method_not_allowed("GET");
+    co_return errors(request);
+  }
   if (path.size() > 1) co_return not_found();
   const std::string_view what = path.empty() ? std::string_view() : std::string_view(path[0]);
   const bool known = what.empty() || what == "livez" || what == "readyz" || what == "limits" ||

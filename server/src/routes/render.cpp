@@ -1,5 +1,6 @@
 #include "routes/render.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <ctime>
@@ -70,6 +71,31 @@ std::string render_attempt(const storage::Attempt& attempt) {
   return std::move(object).text();
 }
 
+// The try that ended a call, or is under way, is the row itself and has no record of its own
+// (docs/decisions/0002); people want to see it beside the others. A root has one per slice, and no row
+// tells of those that ended well.
+bool shows_last_try(const storage::StackRun& row, const std::vector<storage::Attempt>& attempts) {
+  const bool under_way = row.status == storage::StackStatus::processing;
+  if (row.seq == 0 || row.attempt == 0) return false;
+  if (!under_way && !storage::is_terminal(row.status)) return false;
+  return std::none_of(attempts.begin(), attempts.end(), [&row](const storage::Attempt& one) {
+    return one.attempt == row.attempt && one.outcome != "released";  // given back: it did not count
+  });
+}
+
+std::string render_last_try(const storage::StackRun& row) {
+  const bool under_way = row.status == storage::StackStatus::processing;
+  JsonObject object;
+  object.number("attempt", row.attempt)
+      .number("epoch", row.epoch)
+      .string("node", row.lease_owner)
+      .string("outcome", under_way ? "running" : storage::stack_status_name(row.status));
+  raw_if(object, "error", row.error);
+  time_or_null(object, "started_at", row.started_at);
+  time_or_null(object, "ended_at", row.ended_at);
+  return std::move(object).text();
+}
+
 void counts(JsonObject& object, std::string_view key,
             const std::vector<std::pair<std::string, std::int64_t>>& rows) {
   JsonObject inner;
@@ -132,6 +158,7 @@ std::string render_stack_run(const storage::StackRun& row,
   time_or_null(object, "ended_at", row.ended_at);
   std::vector<std::string> tries;
   for (const auto& attempt : attempts) tries.push_back(render_attempt(attempt));
+  if (shows_last_try(row, attempts)) tries.push_back(render_last_try(row));
   object.raw("attempts", json_array(tries));
   return std::move(object).text();
 }

@@ -13,6 +13,7 @@ std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
 
 std::string render_run(const storage::TaskRun& run);          // with input, result, error
 std::string render_run_summary(const storage::TaskRun& run);  // without
+// `attempts` as they are stored: the last try is added from the row.
 std::string render_stack_run(const storage::StackRun& row,
                              const std::vector<storage::Attempt>& attempts);
 std::string render_log(const storage::LogEntry& entry);

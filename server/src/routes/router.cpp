@@ -1,7 +1,9 @@
 #include "routes/router.h"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
+#include <string_view>
 
 #include "async.h"
 #include "sequential/base/bytes.h"
@@ -16,6 +18,12 @@ bool is(const HttpRequest& request, std::size_t index, std::string_view name) {
 
 bool is_chain_route(const HttpRequest& request) {
   return request.segments.size() == 2 && is(request, 0, "stack") && is(request, 1, "process");
+}
+
+// For probes, and for whoever was refused and follows the `type` of the refusal. Nothing here is
+// about this installation.
+bool is_open(const HttpRequest& request) {
+  return is(request, 0, "livez") || is(request, 0, "errors");
 }
 
 // "name:port" or "[v6]:port" → name in lower case, brackets kept.
@@ -58,6 +66,27 @@ Result<void> check_token(const RouteContext& context, const HttpRequest& request
   return Error{Errc::unauthorized, "send the API token: Authorization: Bearer …"};
 }
 
+// What may follow the ? of a path that exists; an unknown path is answered for what it is.
+Result<void> check_parameters(const HttpRequest& request) {
+  if (request.query.empty()) return success();
+  const std::string_view query = request.query;
+  const std::size_t length = request.segments.size();
+  if (is(request, 0, "tasks") && length == 2 && !is(request, 1, "execute")) {
+    return check_query(query, {"version"});
+  }
+  if (is(request, 0, "runs")) {
+    if (length == 1) return check_query(query, {"status", "task", "cursor", "limit"});
+    if (length == 2) return check_query(query, {"wait"});
+    if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
+    if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
+  }
+  constexpr std::array<std::string_view, 9> kRoots{"tasks",  "runs",  "stack",    "keystore", "db",
+                                                   "limits", "stats", "services", "readyz"};
+  const bool known = length == 0 || std::any_of(kRoots.begin(), kRoots.end(),
+                                                [&](auto root) { return is(request, 0, root); });
+  return known ? check_query(query, {}) : success();
+}
+
 Answer dispatch(RouteContext& context, const HttpRequest& request) {
   if (is(request, 0, "tasks") && is(request, 1, "execute") && request.segments.size() == 2) {
     co_return co_await route_execute(context, request);
@@ -80,17 +109,27 @@ std::uint64_t body_limit(const RouteContext& context, const HttpRequest& request
 }
 
 Answer route(RouteContext& context, HttpRequest request) {
+  struct Counted {
+    explicit Counted(std::atomic<int>& n) : count(n) { ++count; }
+    Counted(const Counted&) = delete;
+    Counted& operator=(const Counted&) = delete;
+    ~Counted() { --count; }
+    std::atomic<int>& count;
+  };
+  const Counted counted(context.answering);
   try {
     if (is_chain_route(request) && !request.chain.empty()) {
       const auto verified = context.signer.verify(request.chain, request.body);
       if (verified.has_error()) co_return problem(verified.error());
       co_return co_await route_stack(context, request);
     }
-    if (is(request, 0, "livez")) co_return co_await route_ops(context, request);
+    if (is_open(request)) co_return co_await route_ops(context, request);
     const auto origin = check_origin(context, request);
     if (origin.has_error()) co_return problem(origin.error());
     const auto token = check_token(context, request);
     if (token.has_error()) co_return problem(token.error());
+    const auto parameters = check_parameters(request);
+    if (parameters.has_error()) co_return problem(parameters.error());
     co_return co_await dispatch(context, request);
   } catch (const std::exception& error) {
     log_error("a request ended by an exception", {{"path", request.path}, {"what", error.what()}});

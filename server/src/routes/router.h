@@ -50,6 +50,7 @@ struct RouteContext {
   const Clock& clock;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining
+  std::atomic<int> answering{0};   // requests that have come and are not answered
 };
 
 using Answer = boost::asio::awaitable<HttpResponse>;

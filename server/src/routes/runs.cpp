@@ -77,7 +77,7 @@ Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   std::vector<std::string> items;
   for (const auto& row : rows.value()) {
     std::vector<storage::Attempt> attempts;
-    if (row.attempt > 1 || (row.seq == 0 && run.value().crashes > 0)) {
+    if (row.seq == 0 || row.epoch > 1) {  // a call that was claimed once has no other try
       auto read_attempts = [&context, &row](auto done) {
         context.store.attempts(row.id, std::move(done));
       };
@@ -127,11 +127,10 @@ Answer show_again(RouteContext& context, TaskRunId id) {
 
 Answer cancel(RouteContext& context, TaskRunId id) {
   auto write = [&context, id](auto done) {
-    context.store.cancel(
-        id,
-        R"({"name":"CancelledError","code":"cancelled",)"
-        R"("message":"the run was cancelled by an operator"})",
-        std::move(done));
+    context.store.cancel(id,
+                         R"({"name":"CancelledError","code":"cancelled",)"
+                         R"("message":"the run was cancelled by an operator"})",
+                         std::move(done));
   };
   auto wake = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
   if (wake.has_error()) co_return problem(wake.error());

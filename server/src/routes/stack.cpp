@@ -50,6 +50,14 @@ Answer process(RouteContext& context, const HttpRequest& request) {
                                        : R"({"success":true,"data":{"status":"deferred"}})");
   }
   const Report report = co_await context.processor.process(id.value(), via);
+  // A hint may come late, or for a run that was cleared; a person who asks by hand is told.
+  if (!by_chain && id.value() && report.status == "not_runnable") {
+    auto read = [&context, &id](auto done) {
+      context.store.stack_run(id.value(), std::move(done));
+    };
+    const auto row = co_await completes<Result<storage::StackRun>>(std::move(read));
+    if (row.has_error()) co_return problem(row.error());
+  }
   std::vector<std::string> fired;
   for (const auto next : report.fired) fired.push_back(std::to_string(next.value));
   JsonObject data;
@@ -58,8 +66,8 @@ Answer process(RouteContext& context, const HttpRequest& request) {
       .string("status", report.status)
       .raw("fired", json_array(fired));
   co_return json_response(
-      200, std::move(JsonObject().boolean("success", true).raw("data", std::move(data).text()))
-               .text());
+      200,
+      std::move(JsonObject().boolean("success", true).raw("data", std::move(data).text())).text());
 }
 
 Answer show(RouteContext& context, StackRunId id) {

@@ -1,7 +1,12 @@
 // GET /tasks, GET/PUT /tasks/{name}: published task functions.
 
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "async.h"
 #include "routes/render.h"
@@ -80,12 +85,39 @@ Error code_error(const engine::CodeProblem& found, const std::string& name) {
   return error;
 }
 
+// What came with code that is published already and differs from what that version has. A version
+// never changes, so it is kept out, and the answer says so.
+Answer published_before(RouteContext& context, storage::Publication asked, int version) {
+  auto read = [&context, &asked, version](auto done) {
+    context.store.task_function(asked.name, version, std::move(done));
+  };
+  const auto found = co_await completes<Result<storage::TaskFunction>>(std::move(read));
+  if (found.has_error()) co_return problem(found.error());
+  const storage::TaskFunction& stored = found.value();
+  std::vector<std::string> left_out;
+  const auto compare = [&left_out](const char* name, const auto& wanted, const auto& kept) {
+    if (!wanted.empty() && wanted != kept) left_out.push_back(json_string(name));
+  };
+  compare("description", asked.description, stored.description);
+  compare("input_schema", asked.input_schema, stored.input_schema);
+  compare("options", asked.options, stored.options);
+  JsonObject body;
+  body.string("name", asked.name)
+      .number("version", version)
+      .boolean("created", false)
+      .string("code_sha256", asked.code_sha256);
+  if (!left_out.empty()) {
+    body.raw("not_stored", json_array(left_out))
+        .string("note",
+                "this code is published already, and a version never changes: what not_stored "
+                "names is stored with the next version, that is, together with changed code");
+  }
+  co_return json_response(200, std::move(body).text());
+}
+
 Answer publish(RouteContext& context, const HttpRequest& request) {
   const auto named = check_name(request.segments[1], "name");
   if (named.has_error()) co_return problem(named.error());
-  if (request.segments[1] == "execute") {
-    co_return problem(field_error("name", "may not be execute, which is a path of this API"));
-  }
   auto read = read_body(request);
   if (read.has_error()) co_return problem(read.error());
   auto& publication = read.value();
@@ -99,20 +131,21 @@ Answer publish(RouteContext& context, const HttpRequest& request) {
   if (checked.has_error()) co_return problem(checked.error());
   if (checked.value()) co_return problem(code_error(*checked.value(), publication.name));
 
-  const std::string name = publication.name;
-  const std::string sha = publication.code_sha256;
   auto store = [&context, &publication](auto done) {
-    context.store.publish(std::move(publication), std::move(done));
+    context.store.publish(publication, std::move(done));
   };
   const auto stored = co_await completes<Result<storage::Published>>(std::move(store));
   if (stored.has_error()) co_return problem(stored.error());
-  context.processor.published(name);
+  context.processor.published(publication.name);
+  if (!stored.value().created) {
+    co_return co_await published_before(context, std::move(publication), stored.value().version);
+  }
   JsonObject body;
-  body.string("name", name)
+  body.string("name", publication.name)
       .number("version", stored.value().version)
-      .boolean("created", stored.value().created)
-      .string("code_sha256", sha);
-  co_return json_response(stored.value().created ? 201 : 200, std::move(body).text());
+      .boolean("created", true)
+      .string("code_sha256", publication.code_sha256);
+  co_return json_response(201, std::move(body).text());
 }
 
 Answer list(RouteContext& context) {

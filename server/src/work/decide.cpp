@@ -16,6 +16,11 @@ services::CallError too_large(std::size_t bytes, std::int64_t bytes_max) {
   return error;
 }
 
+// The engine process died of it, so the task's own position is not known.
+constexpr const char* kOutOfMemory =
+    "the task needs more memory than limits.heap_bytes and limits.buffer_bytes allow; what it "
+    "logged since its last call is lost";
+
 CallDecision failed(const services::CallError& error, const storage::Work& work) {
   CallDecision decision;
   decision.end = storage::CallEnd::failed;
@@ -130,9 +135,9 @@ SliceDecision decide_slice(Result<engine::SliceResult> result, const SliceFacts&
     decision.commit.end = storage::SliceEnd::failed;
     decision.commit.flush = storage::Flush::durable;
     decision.commit.payload = std::move(JsonObject()
-                                            .string("name", "Error")
+                                            .string("name", "LimitError")
                                             .string("code", "memory_limit")
-                                            .string("message", error.message))
+                                            .string("message", kOutOfMemory))
                                   .text();
     return decision;
   }

@@ -1,15 +1,16 @@
 #include "work/held.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace sequential::server {
 
-void Held::add(storage::Work work, MonoTime now) {
+void Held::add(storage::Work work, MonoTime now, MonoTime asked) {
   const std::lock_guard lock(mutex_);
   const auto id = work.grant.id;
   const auto found = entries_.find(id);
   if (found != entries_.end() && found->second.work.grant.epoch >= work.grant.epoch) return;
-  entries_.insert_or_assign(id, Entry{std::move(work), now, now + trust_, false});
+  entries_.insert_or_assign(id, Entry{std::move(work), now, std::min(asked, now) + trust_, false});
 }
 
 Held::Answer Held::take(StackRunId id, MonoTime now, std::optional<Taken>& taken) {
@@ -27,11 +28,11 @@ Held::Answer Held::take(StackRunId id, MonoTime now, std::optional<Taken>& taken
   return Answer::taken;
 }
 
-void Held::add_taken(const storage::Work& work, MonoTime now) {
+void Held::add_taken(const storage::Work& work, MonoTime now, MonoTime asked) {
   storage::Work kept;
   kept.grant = work.grant;
   const std::lock_guard lock(mutex_);
-  entries_.insert_or_assign(work.grant.id, Entry{std::move(kept), now, now + trust_, true});
+  entries_.insert_or_assign(work.grant.id, Entry{std::move(kept), now, std::min(asked, now) + trust_, true});
 }
 
 void Held::renewed(const std::vector<storage::Grant>& grants, MonoTime sent) {

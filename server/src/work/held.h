@@ -17,12 +17,14 @@ namespace sequential::server {
 
 class Held {
  public:
-  // A claim counts as ours without asking for `trust` after it was made or renewed, by our own
-  // monotonic clock: less than the lease, because the lease began before we heard of it.
+  // A claim counts as ours without asking for `trust` after the request that made or renewed it was
+  // sent, by our own monotonic clock. Not after it was answered: the lease runs meanwhile, and a
+  // process that was stopped may hear the answer when the lease is over.
   explicit Held(Millis trust) : trust_(trust) {}
 
-  // The claim was made; nobody works on it yet. A lower epoch than the one held is ignored.
-  void add(storage::Work work, MonoTime now);
+  // The claim was made, by a request sent at `asked` (no later than now); nobody works on it yet. A
+  // lower epoch than the one held is ignored.
+  void add(storage::Work work, MonoTime now, MonoTime asked = MonoTime::max());
 
   struct Taken {
     storage::Work work;
@@ -34,7 +36,10 @@ class Held {
   Answer take(StackRunId id, MonoTime now, std::optional<Taken>& taken);
 
   // Marks a claim made by the caller as being worked on.
-  void add_taken(const storage::Work& work, MonoTime now);
+  void add_taken(const storage::Work& work, MonoTime now, MonoTime asked = MonoTime::max());
+
+  // Whether what was asked for at `asked` still counts without asking again.
+  bool is_trusted(MonoTime asked, MonoTime now) const { return now < asked + trust_; }
 
   // These were renewed by a request sent at `sent`.
   void renewed(const std::vector<storage::Grant>& grants, MonoTime sent);

@@ -1,12 +1,12 @@
 #include "work/processor.h"
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <exception>
 #include <utility>
 
 #include "async.h"
 #include "sequential/base/log.h"
+#include "work/timer.h"
 
 namespace sequential::server {
 namespace {
@@ -131,14 +131,16 @@ net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via vi
         store_.claim_next(options_.lease, std::move(done));
       }
     };
+    const MonoTime asked = clock_.monotonic();
     auto claimed = co_await completes<Result<std::optional<storage::Work>>>(std::move(start));
     if (claimed.has_error()) {
       co_return Report{id, {}, std::string(error_code_name(claimed.error().code)), {}};
     }
     if (!claimed.value()) co_return Report{id, {}, "not_runnable", {}};
     if (!id) missed_ = true;  // there may be more behind the oldest
-    taken = Held::Taken{std::move(*claimed.value()), Micros{0}};
-    held_.add_taken(taken->work, clock_.monotonic());
+    const MonoTime now = clock_.monotonic();
+    taken = Held::Taken{std::move(*claimed.value()), Micros{0}, !held_.is_trusted(asked, now)};
+    held_.add_taken(taken->work, now, asked);
   }
   if (taken->doubtful && !co_await still_ours(taken->work.grant)) {
     held_.remove(taken->work.grant);
@@ -156,8 +158,12 @@ net::awaitable<bool> Processor::still_ours(storage::Grant grant) {
   auto start = [this, grant](auto done) {
     store_.extend({grant}, options_.lease, std::move(done));
   };
-  const auto lost = co_await completes<Result<std::vector<storage::Grant>>>(std::move(start));
-  co_return lost.has_value() && lost.value().empty();
+  for (;;) {
+    const MonoTime asked = clock_.monotonic();
+    const auto lost = co_await completes<Result<std::vector<storage::Grant>>>(start);
+    if (lost.has_error() || !lost.value().empty()) co_return false;
+    if (held_.is_trusted(asked, clock_.monotonic())) co_return true;
+  }
 }
 
 net::awaitable<Report> Processor::run_work(Held::Taken taken, storage::Via via) {
@@ -165,9 +171,9 @@ net::awaitable<Report> Processor::run_work(Held::Taken taken, storage::Via via) 
   co_return co_await run_call(std::move(taken), via);
 }
 
-void Processor::adopt(storage::Work work) {
+void Processor::adopt(storage::Work work, MonoTime asked) {
   const StackRunId id = work.grant.id;
-  held_.add(std::move(work), clock_.monotonic());
+  held_.add(std::move(work), clock_.monotonic(), asked);
   fire_(id);
 }
 
@@ -197,8 +203,8 @@ void Processor::fire(StackRunId id, Report& report) {
   fire_(id);
 }
 
-void Processor::woken(storage::Wake wake, Report& report) {
-  if (wake.work) held_.add(std::move(*wake.work), clock_.monotonic());
+void Processor::woken(storage::Wake wake, MonoTime asked, Report& report) {
+  if (wake.work) held_.add(std::move(*wake.work), clock_.monotonic(), asked);
   fire(wake.root, report);
 }
 
@@ -246,11 +252,16 @@ net::awaitable<void> Processor::renew_leases() {
 net::awaitable<void> Processor::drain(MonoTime deadline) {
   gate_.close();
   timers_.stop();
-  net::steady_timer pause(io_);
+  Timer pause(io_);
   while (gate_.inside() > 0 && clock_.monotonic() < deadline) {
     pause.expires_after(kDrainPoll);
     co_await pause.async_wait(net::use_awaitable);
   }
+  co_await give_back_untouched();
+  watch_.wake_all();
+}
+
+net::awaitable<void> Processor::give_back_untouched() {
   for (const auto& grant : held_.take_all_untouched()) {
     auto start = [this, grant](auto done) { store_.release(grant, std::move(done)); };
     const auto released = co_await completes<Result<void>>(std::move(start));
@@ -259,7 +270,6 @@ net::awaitable<void> Processor::drain(MonoTime deadline) {
     }
     held_.remove(grant);
   }
-  watch_.wake_all();
 }
 
 }  // namespace sequential::server

@@ -40,6 +40,8 @@ namespace sequential::server {
 
 namespace net = boost::asio;
 
+double random01();  // in [0, 1)
+
 struct ProcessorOptions {
   storage::Lease lease;
   int in_flight_max = 1024;
@@ -51,6 +53,7 @@ struct ProcessorOptions {
   std::int64_t journal_page_bytes = 1ll << 20;
   std::size_t sessions_max = 20'000;
   std::size_t timers_max = 100'000;
+  double (*random)() = &random01;  // spreads the retries of failed calls
   bool store_is_exclusive = true;  // what this process read once stays true until it writes
 };
 
@@ -74,8 +77,9 @@ class Processor {
   // The same without waiting; false if there was no free slot and the hint was dropped.
   bool accept(StackRunId id, storage::Via via);
 
-  // A claim made elsewhere in this node (submit with handoff): keeps it and fires its hint.
-  void adopt(storage::Work work);
+  // A claim made elsewhere in this node (submit with handoff) by a request sent at `asked` (no later
+  // than now): keeps it and fires its hint.
+  void adopt(storage::Work work, MonoTime asked = MonoTime::max());
 
   // Remembers a run just submitted here, so that its first slice needs no read.
   void remember(TaskRunId run, Session session);
@@ -113,6 +117,8 @@ class Processor {
   // Stops starting work; waits until the work under way is done or the deadline passes; gives the
   // rest back.
   net::awaitable<void> drain(MonoTime deadline);
+  // After a drain: what requests under way at its beginning were handed since.
+  net::awaitable<void> give_back_untouched();
 
  private:
   struct Slot {  // one of in_flight_max, freed on destruction
@@ -154,8 +160,8 @@ class Processor {
   net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost);
   net::awaitable<void> give_back(storage::Grant grant, Millis again_in);
   void slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
-                       Report& report);
-  void woken(storage::Wake wake, Report& report);
+                       MonoTime asked, Report& report);
+  void woken(storage::Wake wake, MonoTime asked, Report& report);
   void drop_run(TaskRunId run);
   bool handoff() const { return options_.handoff && !gate_.is_closed(); }
   void fire(StackRunId id, Report& report);

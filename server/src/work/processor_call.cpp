@@ -1,6 +1,5 @@
 // Processor: one host call, from claim to recorded outcome.
 
-#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -13,6 +12,7 @@
 #include "sequential/base/log.h"
 #include "work/journal_source.h"
 #include "work/processor.h"
+#include "work/timer.h"
 #include "work/until_stored.h"
 
 namespace sequential::server {
@@ -20,8 +20,6 @@ namespace {
 
 // A service promises to answer by the call's deadline; this much later we stop believing it.
 constexpr Millis kServiceGrace{2'000};
-
-double random01() { return static_cast<double>(random_u64() >> 11) * 0x1.0p-53; }
 
 services::CallReply refused(Error error) {
   services::CallError refusal;
@@ -91,10 +89,12 @@ class Guard {
   }
 
  private:
-  net::steady_timer timer_;  // its end cancels the wait, which lets go of the answer
+  Timer timer_;  // its end cancels the wait, which lets go of the answer
 };
 
 }  // namespace
+
+double random01() { return static_cast<double>(random_u64() >> 11) * 0x1.0p-53; }
 
 Result<services::CallPolicy> Processor::policy_of(const storage::Work& work) const {
   const services::Service* service = registry_.find(work.service_name);
@@ -143,7 +143,7 @@ net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) 
     }
     FAULT_POINT("call.after_send");
     const services::CallPolicy known = policy.has_error() ? services::CallPolicy{} : policy.value();
-    const double spread = reply.failed ? random01() : 0.0;
+    const double spread = reply.failed ? options_.random() : 0.0;
     decision = decide_call(std::move(reply), work, known, options_.payload_bytes_max, spread);
   }
   co_return co_await record_call(work, std::move(decision), via, taken.waited);
@@ -161,7 +161,8 @@ net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDec
   if (handoff()) record.handoff = options_.lease;
   record.may_block = alone();
   auto write = [this, &record](auto done) { store_.record_outcome(record, std::move(done)); };
-  const MonoTime give_up = clock_.monotonic() + options_.lease.length;
+  const MonoTime asked = clock_.monotonic();
+  const MonoTime give_up = asked + options_.lease.length;
   auto recorded =
       co_await until_stored<storage::OutcomeRecorded>(io_, clock_, give_up, std::move(write));
 
@@ -188,7 +189,7 @@ net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDec
                           {work.seq, done.delivered_as, decision.end == storage::CallEnd::failed,
                            std::move(record.payload), done.at});
   }
-  if (done.wake) woken(std::move(*done.wake), report);
+  if (done.wake) woken(std::move(*done.wake), asked, report);
   co_return report;
 }
 

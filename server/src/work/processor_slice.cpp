@@ -83,8 +83,10 @@ net::awaitable<Report> Processor::run_slice(storage::Work work) {
 net::awaitable<Result<engine::SliceRequest>> Processor::prepare_slice(const storage::Work& work,
                                                                       SliceFacts& facts) {
   auto view = sessions_.view(work.grant.run);
-  // Epochs without a gap prove that nobody else has claimed the run since.
-  const bool ours = view && view->session.epoch + 1 == work.grant.epoch;
+  // Epochs without a gap prove that nobody else has claimed the run since; a first try, that its last
+  // slice is stored. (A database that crashed may have lost it: the same slice is due once more.)
+  const bool ours =
+      view && view->session.epoch + 1 == work.grant.epoch && work.attempt == 1;
   const bool first = ours && work.grant.epoch == 1;
   if (!ours || (view->outcomes.empty() && !first)) {
     co_return co_await load_slice(work, facts);
@@ -218,7 +220,8 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
   prepare_calls(commit);
   commit.may_block = alone();
   auto write = [this, &commit](auto done) { store_.commit_slice(commit, std::move(done)); };
-  const MonoTime give_up = clock_.monotonic() + options_.lease.length;
+  const MonoTime asked = clock_.monotonic();
+  const MonoTime give_up = asked + options_.lease.length;
   auto committed =
       co_await until_stored<storage::SliceCommitted>(io_, clock_, give_up, std::move(write));
 
@@ -236,12 +239,12 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
     co_return report;
   }
   held_.remove(work.grant);
-  slice_committed(commit, committed.value(), report);
+  slice_committed(commit, committed.value(), asked, report);
   co_return report;
 }
 
 void Processor::slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
-                                Report& report) {
+                                MonoTime asked, Report& report) {
   const TaskRunId run = commit.root.run;
   sessions_.advance(commit.root, commit.delivered_through, commit.calls.size(), commit.logs.size());
   report.status = storage::run_status_name(done.status);
@@ -253,7 +256,7 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
   const WallTime now = clock_.now();
   for (auto& call : done.calls) {
     if (call.work) {
-      held_.add(std::move(*call.work), clock_.monotonic());
+      held_.add(std::move(*call.work), clock_.monotonic(), asked);
       fire(call.id, report);
     } else if (call.available_at) {
       timers_.arm(call.id, *call.available_at - now);
@@ -263,8 +266,8 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
       fire(call.id, report);
     }
   }
-  if (done.root) woken(std::move(*done.root), report);
-  if (done.parent) woken(std::move(*done.parent), report);
+  if (done.root) woken(std::move(*done.root), asked, report);
+  if (done.parent) woken(std::move(*done.parent), asked, report);
 }
 
 net::awaitable<Report> Processor::lose_slice(storage::Work work, storage::SliceLost lost) {

@@ -5,7 +5,7 @@
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
@@ -16,13 +16,12 @@
 
 #include "sequential/base/clock.h"
 #include "sequential/base/ids.h"
+#include "work/timer.h"
 
 namespace sequential::server {
 
 class RunWatch {
  public:
-  using Timer = boost::asio::steady_timer;
-
   // Registered before the run's state is read, so that no end is missed.
   class Ticket {
    public:
@@ -74,7 +73,7 @@ class RunWatch {
   }
 
  private:
-  // A steady_timer is not thread-safe; moving its expiry on its own executor (a strand per waiter).
+  // A timer is not thread-safe; moving its expiry on its own executor (a strand per waiter).
   static void wake(const std::shared_ptr<Timer>& timer) {
     boost::asio::post(timer->get_executor(), [timer] { timer->expires_at(MonoTime::min()); });
   }

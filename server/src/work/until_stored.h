@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <utility>
 
 #include "async.h"
 #include "sequential/base/clock.h"
 #include "sequential/base/error.h"
+#include "work/timer.h"
 
 namespace sequential::server {
 
@@ -27,7 +27,7 @@ net::awaitable<Result<T>> until_stored(net::io_context& io, const Clock& clock, 
     const Errc code = answer.error().code;
     const bool passing = code == Errc::unavailable || code == Errc::overloaded;
     if (!passing || clock.monotonic() + pause >= give_up) co_return answer;
-    net::steady_timer timer(io, pause);
+    Timer timer(io, pause);
     co_await timer.async_wait(net::use_awaitable);
     pause = std::min(pause * 2, kStorePauseMax);
   }

@@ -5,7 +5,6 @@
 // Threads: any; every method locks. `due` is called on an io_context thread.
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <functional>
 #include <mutex>
 #include <set>
@@ -13,6 +12,7 @@
 
 #include "sequential/base/clock.h"
 #include "sequential/base/ids.h"
+#include "work/timer.h"
 
 namespace sequential::server {
 
@@ -36,7 +36,7 @@ class WakeTimers {
   const std::size_t armed_max_;
   const std::function<void(StackRunId)> due_;
   mutable std::mutex mutex_;
-  boost::asio::steady_timer timer_;  // guarded by mutex_
+  Timer timer_;  // guarded by mutex_
   std::set<Entry> entries_;          // guarded by mutex_
   MonoTime scheduled_ = MonoTime::max();  // guarded by mutex_
   bool stopped_ = false;             // guarded by mutex_

@@ -4,6 +4,7 @@
 // One attempt: arguments -> request -> settings -> token -> answer, with retries in between.
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -232,7 +233,13 @@ class GapiService final : public Service {
     }
     return infos;
   }
-  CallPolicy policy(std::string_view /*method*/) const override { return {}; }
+  CallPolicy policy(std::string_view /*method*/) const override {
+    static constexpr std::array<std::string_view, 4> kOwn{"subject", "scopes", "responseType",
+                                                          "encoding"};
+    CallPolicy policy;
+    policy.own_options = kOwn;
+    return policy;
+  }
 
   void call(CallRequest request, CallDone done) override {
     const MethodFacts* method = find_method(request.method);

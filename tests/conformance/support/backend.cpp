@@ -2,6 +2,6 @@
 
 namespace sequential::storage::test {
 
-std::vector<Backend> backends() { return {sqlite_backend()}; }
+std::vector<Backend> backends() { return {sqlite_backend(), postgres_backend()}; }
 
 }  // namespace sequential::storage::test

@@ -42,5 +42,6 @@ inline void PrintTo(const Backend& backend, std::ostream* out) { *out << backend
 std::vector<Backend> backends();
 
 Backend sqlite_backend();
+Backend postgres_backend();
 
 }  // namespace sequential::storage::test

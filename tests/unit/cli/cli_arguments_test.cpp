@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "fake_server.h"
 #include "harness.h"
@@ -26,6 +27,46 @@ TEST(Arguments, WrongOnesExitTwoAndHelpExitsZero) {
   EXPECT_EQ(help.exit, kExitOk);
   EXPECT_THAT(help.out, HasSubstr("Exit codes:"));
   EXPECT_EQ(run_with({"keystore", "set", "--help"}).exit, kExitOk);
+}
+
+TEST(Arguments, AWrongWordIsNamedWithWhatItMayHaveBeen) {
+  const auto said = [](const std::vector<std::string>& arguments) {
+    const Ran ran = run_with(arguments);
+    EXPECT_EQ(ran.exit, kExitUsage);
+    return ran.err.substr(0, ran.err.find('\n'));
+  };
+  EXPECT_EQ(said({"publsh", "x.js"}),
+            "error: there is no command \"publsh\"; did you mean publish?");
+  EXPECT_EQ(said({"bogus"}),
+            "error: there is no command \"bogus\"; there are serve, publish, tasks, run, runs, logs, "
+            "keystore, db and version");
+  EXPECT_EQ(said({"runs", "lst"}),
+            "error: there is no command \"runs lst\"; did you mean runs list?");
+  EXPECT_EQ(said({"--server", "runs", "db", "--json", "drop"}),
+            "error: there is no command \"db drop\"; db has status and clear");
+  EXPECT_EQ(said({"run", "x", "--tiemout", "5"}),
+            "error: there is no option \"--tiemout\"; did you mean --timeout?");
+  EXPECT_EQ(said({"run", "x", "--nonsense=5"}), "error: there is no option \"--nonsense\"");
+  EXPECT_EQ(said({"runs"}), "error: runs needs one of its commands: list or show");
+  EXPECT_THAT(said({}), HasSubstr("name a command: serve, publish"));
+  EXPECT_THAT(said({"run"}), HasSubstr("name is required"));
+  EXPECT_EQ(said({"fl\x1b[2Jy"}).find('\x1b'), std::string::npos);
+}
+
+TEST(Arguments, AWrongNumberIsAnsweredInWords) {
+  const auto said = [](const std::vector<std::string>& arguments) { return run_with(arguments).err; };
+  for (const char* id : {"abc", "0", "-1", "1.5", "9223372036854775808", "1x"}) {
+    EXPECT_THAT(said({"runs", "show", id}),
+                ::testing::StartsWith("error: id must be a positive whole number, not "))
+        << id;
+    EXPECT_THAT(said({"logs", id}), HasSubstr("must be a positive whole number")) << id;
+  }
+  EXPECT_THAT(said({"runs", "list", "--limit", "0"}),
+              HasSubstr("--limit must be a whole number from 1 to 1000, not 0"));
+  EXPECT_THAT(said({"run", "t", "--priority", "x"}),
+              HasSubstr("--priority must be a whole number from -1000 to 1000, not x"));
+  EXPECT_THAT(said({"run", "t", "--task-version", "0"}),
+              HasSubstr("--task-version must be a positive whole number, not 0"));
 }
 
 TEST(Arguments, VersionSaysWhatWasBuiltIn) {

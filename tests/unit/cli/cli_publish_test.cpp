@@ -52,6 +52,19 @@ TEST(Publish, UnchangedCodeIsToldApart) {
             "unchanged a version 7\n");
 }
 
+TEST(Publish, WhatWasNotStoredIsTold) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeReply{.status = 200,
+                     .body = R"({"name":"a","version":7,"created":false,
+                                 "not_stored":["description"],"note":"a version never changes"})"};
+  });
+  const TempFolder folder;
+  const Ran ran = run_with(
+      {"publish", folder.file("a.js", "x"), "--description", "new", "--server", server.url()});
+  EXPECT_EQ(ran.out, "unchanged a version 7\n");
+  EXPECT_EQ(ran.err, "not stored: description (a version never changes)\n");
+}
+
 TEST(Publish, ACompileErrorShowsTheLineWithACaret) {
   FakeServer server([](const FakeRequest&) {
     return FakeReply{.status = 422,

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "fake_server.h"
@@ -66,6 +68,22 @@ TEST(RunsShow, ShowsTheRunItsPayloadsAndItsLastCalls) {
   EXPECT_EQ(server.requests().at(1).target, "/runs/5/stack?from=119&limit=2");
 }
 
+TEST(RunsShow, SaysWhyARunIsPausedAndWhatCanBeDone) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeReply{.status = 200, .body = R"({"id":5,"task":"t","version":1,"status":"paused",
+      "pause_reason":"poison","pause_detail":{"message":"it took \u001b 3 engines"},"calls":0})"};
+  });
+  const Ran shown = run_with({"runs", "show", "5", "--server", server.url()});
+  EXPECT_THAT(shown.out, HasSubstr("poison"));
+  EXPECT_THAT(shown.out, HasSubstr("\"message\": \"it took \\u001b 3 engines\""));
+  EXPECT_THAT(shown.err, HasSubstr("POST /runs/5/resume"));
+  const Ran waited = run_with({"runs", "show", "5", "--wait", "--server", server.url()});
+  EXPECT_EQ(waited.exit, kExitRunFailed);
+  EXPECT_THAT(waited.err, HasSubstr("paused: poison\n"));
+  EXPECT_THAT(waited.err, HasSubstr("it took \\u001b 3 engines"));
+  EXPECT_THAT(waited.err, HasSubstr("GET /errors/poison"));
+}
+
 TEST(RunsShow, AnUnknownRunExitsFour) {
   FakeServer server([](const FakeRequest&) {
     return FakeReply{.status = 404, .body = R"({"code":"run_not_found","detail":"No run 5."})"};
@@ -101,6 +119,34 @@ TEST(Logs, PrintWhatIsThere) {
   const Ran ran = run_with({"logs", "5", "--server", server.url()});
   EXPECT_EQ(ran.exit, kExitOk);
   EXPECT_EQ(ran.out, "10:00:00 info  one\n10:00:01 error two\\u001b[2J\n");
+}
+
+TEST(Logs, AsJsonTheyAreOneDocumentHoweverManyPagesAndHoweverFew) {
+  FakeServer pages([](const FakeRequest& request) {
+    const bool first = request.target.ends_with("after=0");
+    const bool second = request.target.ends_with("after=1");
+    return FakeReply{.status = 200, .body = first    ? R"({"logs":[{"n":1,"message":"\ud800"}]})"
+                                            : second ? R"({"logs":[{"n":2,"message":"b"}]})"
+                                                     : R"({"logs":[]})"};
+  });
+  EXPECT_EQ(run_with({"logs", "5", "--json", "--server", pages.url()}).out,
+            R"({"logs":[{"n":1,"message":"\ud800"},{"n":2,"message":"b"}],"next_after":2})"
+            "\n");
+  FakeServer none(
+      [](const FakeRequest&) { return FakeReply{.status = 200, .body = R"({"logs":[]})"}; });
+  EXPECT_EQ(run_with({"logs", "5", "--json", "--server", none.url()}).out,
+            "{\"logs\":[],\"next_after\":0}\n");
+}
+
+TEST(Logs, FollowedAsJsonTheyAreOneEntryALine) {
+  FakeServer server(logging_run());
+  const Ran ran = run_with({"logs", "5", "-f", "--json", "--server", server.url()});
+  EXPECT_EQ(ran.exit, kExitOk);
+  std::istringstream lines(ran.out);
+  std::string line;
+  int n = 0;
+  while (std::getline(lines, line)) EXPECT_EQ(nlohmann::json::parse(line)["n"], ++n);
+  EXPECT_EQ(n, 3);
 }
 
 TEST(Logs, FollowingLosesNothingAndEndsWithTheRun) {

@@ -191,7 +191,7 @@ TEST(V8Basic, WrongArgumentsOfACallRejectAndAreNotRecorded) {
         () => __callHostTool__('s', ['a', 5]), () => __callHostTool__('s', 'm', [], 'opts'),
         () => __callHostTool__('s', 'm', { toJSON() { throw new RangeError('mine'); } }),
         () => __callHostTool__('s', 'm', deep), () => __callHostTool__('x'.repeat(2000), 'm'),
-        () => __callHostTool__('s', 'm', 'x'.repeat(9 << 20)), () => services.gapi('x'),
+        () => __callHostTool__('s', 'm', 'x'.repeat(33 << 20)), () => services.gapi('x'),
       ];
       for (const t of tries) {
         const p = t();

@@ -23,6 +23,7 @@ enum class Errc {
   invalid_json,         // not JSON, too deep, duplicate keys, or not UTF-8
   invalid_field,        // JSON of the wrong shape; Error::field says where
   payload_too_large,    // over a limit of GET /limits
+  headers_too_large,    // the request's header section, likewise
   unauthorized,         // no or wrong token, or a chain signature that does not verify
   forbidden,            // a request from a page of another origin, or a Host we do not serve
   not_found,            // no such route or record
@@ -59,7 +60,6 @@ enum class Errc {
   wall_limit,
   memory_limit,
   calls_limit,          // more calls in flight than limits.calls_in_flight
-  log_limit,
   deadlock,             // the task waits for something that no call of it can settle
   poison,               // the run killed its engine repeatedly
   engine_lost,          // the engine process died; the slice is replayed

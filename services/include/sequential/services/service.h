@@ -12,6 +12,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -79,6 +80,8 @@ struct CallPolicy {
   double backoff_factor = 2.0;
   Millis backoff_max{30'000};
   bool at_most_once = false;
+  // Options of the service's own, besides those of every call. Borrowed: constants of the service.
+  std::span<const std::string_view> own_options;
 };
 
 class Service {
@@ -120,8 +123,8 @@ class Registry {
 
 // The call's own options over the service's policy; invalid_arguments names the option at fault.
 // Options: {"delivery":"at_least_once"|"at_most_once", "timeoutMs":n,
-//           "retry":{"attempts":n,"backoffMs":n,"factor":x,"maxBackoffMs":n}, "idempotent":bool, …}
-// Unknown members are left to the service.
+//           "retry":{"attempts":n,"backoffMs":n,"factor":x,"maxBackoffMs":n}, "idempotent":bool}
+// and base.own_options. Any other is refused: a slip would otherwise change nothing, silently.
 Result<CallPolicy> merge_policy(const CallPolicy& base, std::string_view options_json);
 
 // Pause before attempt `next_attempt` (2…), with jitter in [0.5, 1): never below `retry_after`.

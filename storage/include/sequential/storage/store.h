@@ -8,8 +8,9 @@
 //
 // Threads:  any thread may call any method.
 // Blocking: no method blocks. `done` is called exactly once, later, on a thread of the store, never
-//           from inside the call; it must be short and must not block. Transitions of one caller
-//           issued one after another are applied in that order; across callers in any order.
+//           from inside the call; it must be short and must not block. Transitions of one
+//           run that one caller issues one after another are applied in that order (a claim is of
+//           no run: wait for its answer); all others in any order.
 //           A record with `may_block` set is the exception: the store may do that transition on the
 //           calling thread, for as long as a flush takes, and call `done` from inside the call.
 //           It spares two changes of thread where the caller has nothing else to do.

@@ -1,0 +1,98 @@
+#pragma once
+// PostgresStore: the Store contract. Transitions go to a pool that keeps those of one run in order,
+// reads to another, renewals of leases to a connection of their own.
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "postgres/link.h"
+#include "postgres/news.h"
+#include "postgres/pool.h"
+#include "postgres/queries.h"
+#include "postgres/transitions.h"
+#include "sequential/storage/store.h"
+
+namespace sequential::storage::postgres {
+
+class PostgresStore final : public Store {
+ public:
+  // `newest_run`: a task run id that was given out before.
+  PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
+  ~PostgresStore() override;
+
+  void publish(Publication, Done<Published>) override;
+  void task_function(std::string name, int version, Done<TaskFunction>) override;
+  void task_function_by_id(TaskFunctionId, Done<TaskFunction>) override;
+  void task_functions(std::string name, Done<std::vector<TaskFunction>>) override;
+
+  void submit(Submission, Done<Submitted>) override;
+  void claim(StackRunId, Lease, Done<std::optional<Work>>) override;
+  void claim_next(Lease, Done<std::optional<Work>>) override;
+  void commit_slice(SliceCommit, Done<SliceCommitted>) override;
+  void record_outcome(OutcomeRecord, Done<OutcomeRecorded>) override;
+  void slice_lost(SliceLost, Done<SliceLostResult>) override;
+  void release(Grant, Done<void>) override;
+  void extend(std::vector<Grant> grants, Lease, Done<std::vector<Grant>>) override;
+  void cancel(TaskRunId, std::string error, Done<std::optional<Wake>>) override;
+  void pause(TaskRunId, std::string reason, std::string detail, Done<void>) override;
+  void resume(TaskRunId, Done<std::vector<StackRunId>>) override;
+
+  void journal_head(TaskRunId, Done<TaskRun>) override;
+  void journal(TaskRunId, std::int64_t after_seq, std::int64_t bytes_max,
+               Done<JournalPage>) override;
+  void outcomes(TaskRunId, std::int64_t after, int limit, Done<std::vector<Outcome>>) override;
+  void due(int limit, Done<DueWork>) override;
+  void recover(std::string node, Done<std::int64_t>) override;
+  void listen(News) override;
+
+  void run(TaskRunId, Done<TaskRun>) override;
+  void runs(RunFilter, Done<std::vector<TaskRun>>) override;
+  void stack_run(StackRunId, Done<StackRun>) override;
+  void stack(TaskRunId, std::int64_t from_seq, int limit, Done<std::vector<StackRun>>) override;
+  void attempts(StackRunId, Done<std::vector<Attempt>>) override;
+  void logs(TaskRunId, std::int64_t after_n, int limit, Done<std::vector<LogEntry>>) override;
+  void status(Done<StoreStatus>) override;
+  void clear(Done<std::int64_t>) override;
+
+  void keystore_put(std::string name_space, std::string key, std::string key_id,
+                    std::function<std::string(std::int64_t version)> seal,
+                    Done<std::int64_t>) override;
+  void keystore_get(std::string name_space, std::string key, Done<KeystoreEntry>) override;
+  void keystore_list(std::string name_space, Done<std::vector<KeystoreEntry>>) override;
+  void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
+
+ private:
+  struct How {
+    Pool* pool = nullptr;  // null: transitions
+    std::uint64_t key = 0;
+    const char* before = nullptr;  // fault points (base/fault.h)
+  };
+  template <class T>
+  auto owed(Done<T> done);  // counts an answer as owed until `done` has returned
+  // `apply` (Try) → Answered<T>, perhaps several times; `touch` sees the value once it is final.
+  template <class T, class Apply, class Touch>
+  void write(Done<T> done, How how, Apply apply, Touch touch);
+  template <class T, class Read>
+  void read(Done<T> done, Read read);
+  void tell(const Wake& wake);
+  // Ids for `count` calls, taken from those in stock.
+  std::optional<DbError> take_ids(const Try& attempt, std::size_t count,
+                                  std::vector<std::int64_t>& ids);
+
+  const std::unique_ptr<Link> link_;
+  const Context context_;
+  const QueryStatements queries_;
+  std::atomic<std::int64_t> owed_{0};
+  std::atomic<std::int64_t> newest_run_;
+  std::mutex ids_mutex_;
+  std::deque<std::int64_t> ids_;  // guarded by ids_mutex_
+  NewsWire news_;
+  Pool leases_, readers_, transitions_;  // the last is stopped first
+};
+
+}  // namespace sequential::storage::postgres

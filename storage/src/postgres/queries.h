@@ -1,0 +1,65 @@
+#pragma once
+// The reading side: each query is one statement and sees all that was committed before it.
+
+#include <string>
+#include <vector>
+
+#include "postgres/connection.h"
+#include "sequential/storage/store.h"
+
+namespace sequential::storage::postgres {
+
+// The statements of queries, named after what they read.
+struct QueryStatements {
+  explicit QueryStatements(const std::string& schema);
+  Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
+      run, runs, runs_by_name, runs_by_status, stack_run, stack, attempts, logs, journal, outcomes,
+      keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
+      oldest_runnable, schema_version;
+
+ private:
+  // `s` is the schema's name and the dot.
+  void name_lists(const std::string& s);     // functions, runs, stack runs
+  void name_contents(const std::string& s);  // what belongs to them, and all counts
+};
+
+// One use of a connection for reading.
+class Queries {
+ public:
+  Queries(Connection& connection, const QueryStatements& sql, bool prepare)
+      : db_(connection), sql_(sql), prepare_(prepare) {}
+
+  Answer<Result<TaskFunction>> task_function(const std::string& name, int version);
+  Answer<Result<TaskFunction>> task_function_by_id(TaskFunctionId id);
+  Answer<Result<std::vector<TaskFunction>>> task_functions(const std::string& name);
+  Answer<Result<TaskRun>> run(TaskRunId id);
+  Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
+  Answer<Result<StackRun>> stack_run(StackRunId id);
+  Answer<Result<std::vector<StackRun>>> stack(TaskRunId run, std::int64_t from_seq, int limit);
+  Answer<Result<std::vector<Attempt>>> attempts(StackRunId id);
+  Answer<Result<std::vector<LogEntry>>> logs(TaskRunId run, std::int64_t after_n, int limit);
+  Answer<Result<JournalPage>> journal(TaskRunId run, std::int64_t after_seq,
+                                      std::int64_t bytes_max);
+  Answer<Result<std::vector<Outcome>>> outcomes(TaskRunId run, std::int64_t after, int limit);
+  // `now_ms` 0: the server's clock. Large tables are estimated, not counted.
+  Answer<Result<StoreStatus>> status(const std::string& schema, const std::string& location,
+                                     std::int64_t now_ms);
+  Answer<Result<KeystoreEntry>> keystore_get(const std::string& name_space,
+                                             const std::string& key);
+  Answer<Result<std::vector<KeystoreEntry>>> keystore_list(const std::string& name_space);
+
+ private:
+  Answer<Rows> ask(const Statement& statement, const Params& params) {
+    return db_.run(statement, params, prepare_);
+  }
+  std::optional<DbError> count_tables(const std::string& schema, StoreStatus& status);
+  std::optional<DbError> count_runs(StoreStatus& status);
+  std::optional<DbError> count_stack_runs(StoreStatus& status);
+
+  Connection& db_;
+  const QueryStatements& sql_;
+  const bool prepare_;
+  bool large_ = false;  // stack_runs is too large to be counted
+};
+
+}  // namespace sequential::storage::postgres

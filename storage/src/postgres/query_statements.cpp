@@ -1,0 +1,113 @@
+// The SQL of the queries.
+
+#include "postgres/queries.h"
+
+namespace sequential::storage::postgres {
+namespace {
+
+constexpr const char* kFunction =
+    "SELECT id, name, version, code_sha256, created_at, description, input_schema, options";
+constexpr const char* kRun =
+    "SELECT t.id, t.task_function_id, t.task_name, t.task_version, t.root_stack_run_id, t.status,"
+    " t.pause_reason, t.pause_detail, t.parent_stack_run_id, t.idempotency_key, t.priority,"
+    " t.queue_key, t.tags, t.seed, t.created_at, t.updated_at, t.started_at, t.ended_at,"
+    " r.status, r.waiting_on_stack_run_id, r.journal_length, r.call_count, r.log_count,"
+    " r.crashes, r.updated_at";
+constexpr const char* kStackRun =
+    "SELECT id, task_run_id, seq, parent_stack_run_id, service_name, method_name, args, options,"
+    " delivery, status, result, error, attempt, epoch, lease_owner, lease_until, available_at,"
+    " delivered_as, slice, source_line, via, hop_us, resume_kind, resume_us, created_at,"
+    " updated_at, started_at, ended_at FROM ";
+
+}  // namespace
+
+QueryStatements::QueryStatements(const std::string& schema) {
+  const std::string quoted = "\"" + schema + "\".";
+  name_lists(quoted);
+  name_contents(quoted);
+}
+
+void QueryStatements::name_lists(const std::string& s) {
+  const std::string function = kFunction, run_columns = kRun;
+  const std::string functions = " FROM " + s + "task_functions ";
+  const std::string with_root =
+      " FROM " + s + "task_runs t JOIN " + s + "stack_runs r ON r.id = t.root_stack_run_id";
+  const std::string stack_run_columns = kStackRun + s + "stack_runs ";
+
+  function_newest = Statement(function + ", code" + functions +
+      "WHERE name = $1::bytea ORDER BY version DESC LIMIT 1");
+  function_version = Statement(function + ", code" + functions +
+      "WHERE name = $1::bytea AND version = $2::integer");
+  function_by_id = Statement(function + ", code" + functions +
+      "WHERE id = $1::bigint");
+  functions_newest = Statement(function + functions +
+      "f WHERE version = (SELECT max(version)" + functions + "n WHERE n.name = f.name)"
+      " ORDER BY name");
+  functions_of_name = Statement(function + functions +
+      "WHERE name = $1::bytea ORDER BY version DESC");
+
+  run = Statement(run_columns + ", t.input, t.result, t.error" + with_root +
+      " WHERE t.id = $1::bigint");
+  // One statement per kind of filter, so that each walks the index that fits it.
+  const std::string page = " ORDER BY t.id DESC LIMIT $2::bigint";
+  runs = Statement(run_columns + with_root + " WHERE t.id < $1::bigint" + page);
+  runs_by_name = Statement(run_columns + with_root +
+      " WHERE t.task_name = $3::bytea AND t.id < $1::bigint" + page);
+  // $4: name or ''; $5, $6: the root's status must, must not be this, or ''
+  runs_by_status = Statement(run_columns + with_root +
+      " WHERE t.status = $3::text AND t.id < $1::bigint"
+      " AND ($4::bytea = ''::bytea OR t.task_name = $4::bytea)"
+      " AND ($5::text = '' OR r.status = $5::text) AND ($6::text = '' OR r.status <> $6::text)" +
+      page);
+  stack_run = Statement(stack_run_columns + "WHERE id = $1::bigint");
+  stack = Statement(stack_run_columns +
+      "WHERE task_run_id = $1::bigint AND seq >= $2::bigint ORDER BY seq LIMIT $3::bigint");
+}
+
+void QueryStatements::name_contents(const std::string& s) {
+  const std::string with_root =
+      " FROM " + s + "task_runs t JOIN " + s + "stack_runs r ON r.id = t.root_stack_run_id";
+  attempts = Statement(
+      "SELECT attempt, epoch, node, started_at, ended_at, outcome, error FROM " + s + "attempts WHERE stack_run_id = $1::bigint ORDER BY epoch");
+  logs = Statement("SELECT n, level, message, fields, at FROM " + s +
+      "task_logs WHERE task_run_id = $1::bigint AND n > $2::bigint ORDER BY n LIMIT $3::bigint");
+  // The lengths are known without reading the payloads; so is whether there is more.
+  journal = Statement(
+      "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args,"
+      " CASE WHEN status = 'failed' THEN error ELSE result END,"
+      " (SELECT call_count FROM " + s + "stack_runs WHERE task_run_id = $1::bigint AND seq = 0)"
+      " FROM (SELECT *, row_number() OVER (ORDER BY seq) AS n, coalesce(sum(bytes) OVER"
+      " (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before"
+      " FROM (SELECT *, octet_length(args) + CASE WHEN delivered_as = 0 THEN 0 ELSE coalesce(octet_length(result), 0)"
+      " + coalesce(octet_length(error), 0) END AS bytes FROM " + s + "stack_runs"
+      " WHERE task_run_id = $1::bigint AND seq > $2::bigint ORDER BY seq LIMIT $4::bigint) c) p"
+      " WHERE before < $3::bigint OR n = 1 ORDER BY seq");
+  // What came after the journal position that the root's newest slice had seen is of calls from
+  // undelivered_seq on; what came before may be of any call.
+  outcomes = Statement("SELECT seq, delivered_as, status, ended_at,"
+      " CASE WHEN status = 'failed' THEN error ELSE result END FROM " + s +
+      "stack_runs WHERE task_run_id = $1::bigint AND seq >= (SELECT CASE WHEN $2::bigint >="
+      " r.delivered_through AND r.journal_length > r.delivered_through THEN r.undelivered_seq"
+      " ELSE 1 END FROM " + s + "stack_runs r WHERE r.task_run_id = $1::bigint AND r.seq = 0)"
+      " AND delivered_as > $2::bigint ORDER BY delivered_as LIMIT $3::bigint");
+
+  keystore_get = Statement("SELECT namespace, key, version, key_id, updated_at, sealed FROM " + s +
+      "keystore WHERE namespace = $1::bytea AND key = $2::bytea");
+  keystore_list = Statement("SELECT namespace, key, version, key_id, updated_at FROM " + s +
+      "keystore WHERE $1::bytea = ''::bytea OR namespace = $1::bytea ORDER BY namespace, key");
+
+  sizes = Statement(
+      "SELECT c.relname, c.reltuples::bigint, pg_total_relation_size(c.oid) FROM pg_class c"
+      " JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1::text"
+      " AND c.relkind = 'r'");
+  run_counts = Statement("SELECT status, count(*) FROM " + s + "task_runs GROUP BY status");
+  suspended_count = Statement("SELECT count(*)" + with_root +
+      " WHERE t.status = 'running' AND r.status = 'suspended_waiting_child'");
+  stack_run_counts = Statement("SELECT status, count(*) FROM " + s + "stack_runs GROUP BY status");
+  oldest_runnable = Statement("SELECT " + s +
+      "now_ms($1::bigint) - min(ready_at) FROM " + s +
+      "stack_runs WHERE ready_at IS NOT NULL AND status = 'pending'");
+  schema_version = Statement("SELECT max(version) FROM " + s + "schema_migrations");
+}
+
+}  // namespace sequential::storage::postgres

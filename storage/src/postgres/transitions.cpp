@@ -1,0 +1,195 @@
+// publish, submit, control, keystore, and what the transitions share.
+
+#include "postgres/transitions.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace sequential::storage::postgres {
+namespace {
+
+constexpr int kSealTries = 1'000;  // of one put, each because another put came first
+
+std::string placeholders(int count) {
+  std::string out;
+  for (int i = 1; i <= count; ++i) out += (i == 1 ? "$" : ", $") + std::to_string(i);
+  return out;
+}
+
+}  // namespace
+
+Params Try::head() const {
+  Params params;
+  params.add(context.now()).add(lock_ms).add(token).add(again);
+  return params;
+}
+
+Statements::Statements(const std::string& schema) {
+  const std::string quoted = "\"" + schema + "\".";
+  const auto call = [&](const char* function, int parameters) {
+    return Statement("SELECT * FROM " + quoted + function + "(" + placeholders(parameters) + ")");
+  };
+  publish = call("publish_v1", 9);
+  submit = call("submit_v1", 19);
+  claim = call("claim_v1", 7);
+  claim_next = call("claim_next_v1", 6);
+  commit_slice = call("commit_slice_v1", 29);
+  stack_run_ids = call("stack_run_ids_v1", 1);
+  record_outcome = call("record_outcome_v1", 14);
+  slice_lost = call("slice_lost_v1", 10);
+  release = call("release_v1", 6);
+  extend = call("extend_v1", 7);
+  cancel = call("cancel_v1", 6);
+  pause = call("pause_v1", 7);
+  resume = call("resume_v1", 5);
+  due = call("due_v1", 2);
+  clear = call("clear_v1", 3);
+  keystore_put = call("keystore_put_v1", 8);
+  keystore_version = Statement("SELECT version FROM " + quoted +
+                               "keystore WHERE namespace = $1::bytea AND key = $2::bytea");
+  keystore_delete = Statement("DELETE FROM " + quoted +
+                              "keystore WHERE namespace = $1::bytea AND key = $2::bytea"
+                              " AND version = $3::bigint RETURNING 1");
+}
+
+std::optional<Error> told(const Rows& rows) {
+  const std::string code = rows.text(0, 0);
+  if (code.empty()) return std::nullopt;
+  Errc errc = Errc::internal;
+  for (const Errc known : {Errc::fenced, Errc::conflict, Errc::idempotency_conflict,
+                           Errc::task_not_found, Errc::not_found, Errc::run_not_found,
+                           Errc::unavailable}) {
+    if (code == error_code_name(known)) errc = known;
+  }
+  return Error(errc, rows.text(0, 1));
+}
+
+Work slice_work(const Rows& rows, int from, TaskRunId run, StackRunId root) {
+  Work work;
+  work.grant = {root, run, rows.integer(0, from)};
+  work.attempt = rows.small(0, from + 1);
+  work.lease_until = rows.time(0, from + 2);
+  work.task_function_id = rows.id<TaskFunctionId>(0, from + 3);
+  work.task_name = rows.bytes(0, from + 4);
+  return work;
+}
+
+Answered<Published> publish(const Try& attempt, const Publication& p) {
+  Params params;
+  params.add(attempt.context.now()).add(attempt.lock_ms).add(attempt.token);
+  params.add(p.name).add(p.code).add(p.code_sha256);
+  params.add(p.description).add(p.input_schema).add(p.options);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.publish, params));
+  Published published;
+  published.id = rows.id<TaskFunctionId>(0, 0);
+  published.version = rows.small(0, 1);
+  published.created = rows.boolean(0, 2);
+  return Result<Published>(published);
+}
+
+Answered<Submitted> submit(const Try& attempt, const Submission& s, TaskRunId floor) {
+  const Lease none{"", Millis{0}};
+  const Lease& lease = s.handoff ? *s.handoff : none;
+  Params params = attempt.head();
+  params.add(floor.value).add(s.task_function_id.value).add(s.task_name).add(s.task_version);
+  params.add(s.input).add(s.idempotency_key).add(s.request_hash).add(s.priority);
+  params.add(s.queue_key).add(s.tags).add(s.parent_stack_run_id.value);
+  params.add(static_cast<std::int64_t>(s.delay.count())).add(s.seed).add(lease.node);
+  params.add(static_cast<std::int64_t>(lease.length.count()));
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.submit, params));
+  if (auto error = told(rows)) return Result<Submitted>(*std::move(error));
+  Submitted submitted;
+  submitted.run = rows.id<TaskRunId>(0, 2);
+  submitted.root = rows.id<StackRunId>(0, 3);
+  submitted.status = run_status_from(rows.text(0, 4)).value_or(RunStatus::queued);
+  submitted.created_at = rows.time(0, 5);
+  submitted.existing = rows.boolean(0, 6);
+  if (!rows.null(0, 7)) {
+    Work& work = submitted.work.emplace();
+    work.grant = {submitted.root, submitted.run, 1};
+    work.lease_until = rows.time(0, 7);
+    work.task_function_id = s.task_function_id;
+    work.task_name = s.task_name;
+  }
+  return Result<Submitted>(std::move(submitted));
+}
+
+Answered<std::optional<Wake>> cancel(const Try& attempt, TaskRunId run,
+                                     const std::string& error) {
+  Params params = attempt.head();
+  params.add(run.value).add(error);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.cancel, params));
+  if (auto refused = told(rows)) return Result<std::optional<Wake>>(*std::move(refused));
+  std::optional<Wake> wake;
+  if (rows.boolean(0, 2)) {
+    wake.emplace();
+    wake->run = rows.id<TaskRunId>(0, 3);
+    wake->root = rows.id<StackRunId>(0, 4);
+  }
+  return Result<std::optional<Wake>>(std::move(wake));
+}
+
+Answered<void> pause(const Try& attempt, TaskRunId run, const std::string& reason,
+                     const std::string& detail) {
+  Params params = attempt.head();
+  params.add(run.value).add(reason).add(detail);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.pause, params));
+  if (auto error = told(rows)) return Result<void>(*std::move(error));
+  return Result<void>(success());
+}
+
+Answered<std::vector<StackRunId>> resume(const Try& attempt, TaskRunId run) {
+  Params params = attempt.head();
+  params.add(run.value);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.resume, params));
+  if (auto error = told(rows)) return Result<std::vector<StackRunId>>(*std::move(error));
+  std::vector<StackRunId> ids;
+  for (const std::int64_t id : rows.integers(0, 2)) ids.emplace_back(id);
+  return Result<std::vector<StackRunId>>(std::move(ids));
+}
+
+Answered<std::int64_t> clear(const Try& attempt) {
+  Params params;
+  params.add(attempt.lock_ms).add(attempt.token).add(attempt.again);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.clear, params));
+  return Result<std::int64_t>(rows.integer(0, 0));
+}
+
+Answered<std::int64_t> keystore_put(const Try& attempt, const std::string& name_space,
+                                    const std::string& key, const std::string& key_id,
+                                    const std::function<std::string(std::int64_t)>& seal) {
+  for (int tries = 0; tries < kSealTries; ++tries) {
+    Params which;
+    which.add(name_space).add(key);
+    SEQUENTIAL_ROWS(newest, attempt.run(attempt.context.sql.keystore_version, which));
+    std::int64_t version = newest.size() == 0 ? 1 : newest.integer(0, 0) + 1;
+    // Sent before: the newest may be ours, and then it is found by its token.
+    if (attempt.again && tries == 0 && version > 1) --version;
+    Params params;
+    params.add(attempt.context.now()).add(attempt.lock_ms).add(attempt.token).add(name_space);
+    params.add(key).add(key_id).add(version).add(seal(version));
+    SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.keystore_put, params));
+    if (rows.boolean(0, 0)) return Result<std::int64_t>(version);
+  }
+  return Result<std::int64_t>(
+      Error(Errc::conflict, "other puts of this key came first, again and again"));
+}
+
+Answered<bool> keystore_delete(const Try& attempt, const std::string& name_space,
+                               const std::string& key, bool& seen) {
+  for (int tries = 0; tries < kSealTries; ++tries) {
+    Params params;
+    params.add(name_space).add(key);
+    SEQUENTIAL_ROWS(newest, attempt.run(attempt.context.sql.keystore_version, params));
+    // It was there, so it was deleted since: by us, or by one beside us.
+    if (newest.size() == 0) return Result<bool>(seen);
+    seen = true;
+    params.add(newest.integer(0, 0));
+    SEQUENTIAL_ROWS(deleted, attempt.run(attempt.context.sql.keystore_delete, params));
+    if (deleted.size() == 1) return Result<bool>(true);
+    seen = false;  // another write came first: what is there now is another entry
+  }
+  return Result<bool>(Error(Errc::conflict, "other writes of this key came first"));
+}
+
+}  // namespace sequential::storage::postgres

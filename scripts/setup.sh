@@ -65,15 +65,12 @@ libs=(
   ca-certificates
   libsqlite3-dev libsodium-dev libseccomp-dev libcurl4-openssl-dev libssl-dev
   nlohmann-json3-dev libspdlog-dev libcli11-dev libxxhash-dev libzstd-dev
-  libgtest-dev libgmock-dev libbenchmark-dev
+  libgtest-dev libgmock-dev libbenchmark-dev libpqxx-dev
 )
-if [ $want_test = 1 ]; then
-  tools+=('openssl openssl' 'sqlite3 sqlite3')
-fi
-boost=1.83
+boost=1.83 postgres=17
 case $release in
   12)
-    boost=1.81
+    boost=1.81 postgres=15
     [ $want_fuzz = 1 ] && tools+=('clang++ clang') && libs+=(libclang-rt-14-dev)
     ;;
   *)
@@ -81,6 +78,14 @@ case $release in
     ;;
 esac
 libs+=("libboost$boost-dev" "libboost-url$boost-dev")
+if [ $want_test = 1 ]; then
+  tools+=('openssl openssl' 'sqlite3 sqlite3')
+  libs+=(pgbouncer)
+  # The server's programs, of any version: tests start servers of their own.
+  if [ $list = 1 ] || ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    libs+=("postgresql-$postgres")
+  fi
+fi
 
 all_packages() {
   printf '%s\n' "${tools[@]##* }" "${libs[@]}" libnode-dev
@@ -206,6 +211,26 @@ fail() {
   grep -v '^$' "$log" | tail -n 25 | sed 's/^/    /' >&2
   exit 1
 }
+# PostgreSQL and PgBouncer are for tests that start their own: no cluster is made and no service is
+# started, now or at the next boot. What the machine's owner has set up stays as it is.
+policy=/usr/sbin/policy-rc.d made_policy=0
+no_services() {
+  [[ " $* " == *' postgresql-'* || " $* " == *' pgbouncer '* ]] || return 0
+  local conf=/etc/postgresql-common/createcluster.conf
+  if [ ! -e $conf ]; then
+    "${as_root[@]}" sh -c "mkdir -p ${conf%/*} && echo 'create_main_cluster = false' >$conf" || return 1
+  fi
+  if [ ! -e $policy ]; then
+    made_policy=1
+    "${as_root[@]}" sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy" || return 1
+  fi
+}
+services_again() {
+  [ $made_policy = 1 ] && "${as_root[@]}" rm -f $policy
+  made_policy=0
+}
+trap services_again EXIT
+
 # --no-remove: never at the price of another package on this machine.
 install() {
   known "$@" || apt_update || fail "the package lists could not be read"
@@ -278,7 +303,12 @@ fi
 if [ ${#missing[@]} != 0 ]; then
   known "${missing[@]}" || apt_update || fail "the package lists could not be read"
   say "installing ${missing[*]}"
+  no_services "${missing[@]}" || fail "services could not be kept from starting"
   install "${missing[@]}" || fail "these could not be installed: ${missing[*]}"
+  services_again
+  if [[ " ${missing[*]} " == *' pgbouncer '* ]] && have systemctl; then
+    "${as_root[@]}" systemctl disable pgbouncer >>"$log" 2>&1 || true
+  fi
 fi
 if [ $need_libnode = 1 ]; then unpack_libnode; fi
 

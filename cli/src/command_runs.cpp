@@ -103,7 +103,7 @@ std::string calls_table(Session& session, std::int64_t id, std::int64_t count, i
   return "\n" + table.text(session.out());
 }
 
-// Log entries as they come: lines for people. With --json one document, however many pages it takes;
+// Log entries as they come: lines for people. With --json one document, whatever the pages;
 // when following, one entry a line (JSON Lines), because there is no end to wait for.
 class LogPrinter {
  public:

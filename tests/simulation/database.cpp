@@ -30,8 +30,7 @@ std::vector<const StackRow*> Database::rows_of(TaskRunId run) const {
   for (const auto& [id, row] : state_.rows) {
     if (row.run == run) rows.push_back(&row);
   }
-  std::sort(rows.begin(), rows.end(),
-            [](const auto* a, const auto* b) { return a->seq < b->seq; });
+  std::sort(rows.begin(), rows.end(), [](const auto* a, const auto* b) { return a->seq < b->seq; });
   return rows;
 }
 
@@ -108,7 +107,9 @@ void Database::lazily(bool flush) {
 
 void Database::crash() {
   if (!flushed_) return;
+  const std::int64_t last_id = state_.last_id;
   state_ = std::move(*flushed_);
+  if (breaks != Break::ids_given_again) state_.last_id = last_id;
   flushed_.reset();
   commits_lost_ += std::exchange(commits_unflushed_, 0);
 }
@@ -183,8 +184,8 @@ Result<storage::JournalPage> Database::journal(TaskRunId run, std::int64_t after
     out.method_name = row->method;
     out.args = row->args;
     if (row->delivered_as > 0) {
-      out.outcome = storage::Outcome{row->seq, row->delivered_as, row->failed, row->payload,
-                                     row->updated_at};
+      out.outcome =
+          storage::Outcome{row->seq, row->delivered_as, row->failed, row->payload, row->updated_at};
     }
     page.rows.push_back(std::move(out));
   }

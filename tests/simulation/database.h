@@ -28,6 +28,8 @@ enum class Break {
   position_skipped,      // the journal's numbers have a gap
   unknown_forgotten,     // an at_most_once try that was lost counts as never begun
   flush_ignored,         // every commit_slice may be lost in a crash of the database
+  epoch_unflushed,       // … and one that hands the root out under a new epoch
+  ids_given_again,       // the ids of rows that a crash took back are given to others
   stale_reads,           // `outcomes` answers without the newest one
   calls_half_stored,     // the last call of a slice is lost
   end_overwritten,       // a run that has ended can end again
@@ -132,7 +134,7 @@ class Database {
     std::map<std::int64_t, RunRow> runs;
     std::map<std::int64_t, StackRow> rows;
     std::map<std::string, std::int64_t> keys;
-    std::int64_t last_id = 100;  // of stack runs; goes back with them in a crash
+    std::int64_t last_id = 100;  // of stack runs
   };
 
   RunRow* find_run(TaskRunId);

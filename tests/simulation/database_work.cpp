@@ -201,7 +201,10 @@ Result<storage::SliceCommitted> Database::commit_slice(const std::string& node,
   const bool once = std::any_of(commit.calls.begin(), commit.calls.end(), [](const auto& call) {
     return call.delivery == storage::Delivery::at_most_once;
   });
-  const bool flush = ended || commit.flush == storage::Flush::durable || once;
+  // An epoch that a crash takes back would be given out twice.
+  const bool raises = commit.handoff && root->journal_length > commit.delivered_through &&
+                      breaks != Break::epoch_unflushed;
+  const bool flush = ended || commit.flush == storage::Flush::durable || once || raises;
   lazily(flush && breaks != Break::flush_ignored);
 
   root->updated_at = std::max(root->updated_at, now_());

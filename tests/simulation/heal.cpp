@@ -98,12 +98,12 @@ void World::check_arrival(const std::string& node, const services::CallRequest& 
   const std::string& key = request.idempotency_key;
   say("the sink gets " + key + " attempt " + std::to_string(request.attempt) + " from " + node);
   const Ledger& before = sink_.ledger[key];
-  const auto row = std::find_if(
-      database_.rows().begin(), database_.rows().end(), [&](const auto& entry) {
+  const auto row =
+      std::find_if(database_.rows().begin(), database_.rows().end(), [&](const auto& entry) {
         return entry.second.run == request.run && entry.second.seq == request.seq;
       });
-  const bool once = row != database_.rows().end() &&
-                    row->second.delivery == storage::Delivery::at_most_once;
+  const bool once =
+      row != database_.rows().end() && row->second.delivery == storage::Delivery::at_most_once;
   if (once) sink_.ledger[key].at_most_once = true;
   if (sink_.ledger[key].at_most_once && !before.arrivals.empty()) {
     violated("the at_most_once call " + key + " reached the sink again");
@@ -152,7 +152,8 @@ void World::check_run(const RunRow& run) {
   std::vector<std::int64_t> positions;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const StackRow& row = *rows[i];
-    if (row.seq != static_cast<std::int64_t>(i)) violated(text("run ", id, " has a gap in its calls"));
+    if (row.seq != static_cast<std::int64_t>(i))
+      violated(text("run ", id, " has a gap in its calls"));
     if (!is_terminal(row.status)) violated(text("stack run ", row.id.value, " has not ended"));
     if (row.delivered_as > 0) positions.push_back(row.delivered_as);
     if (row.seq > 0) check_call(run, row);
@@ -194,10 +195,16 @@ void World::check_program(const RunRow& run, const std::vector<const StackRow*>&
            row.args == calls[i].args && row.options == calls[i].options;
   }
   if (!same) violated(text("run ", id, " has other calls than its program makes"));
-  if (machine.logs() != root.logs) violated(text("run ", id, " has another log than its program"));
+  if (machine.logs() != root.logs) {
+    std::string logs;
+    for (const auto& line : root.logs) logs += line + "; ";
+    logs += "and not ";
+    for (const auto& line : machine.logs()) logs += line + "; ";
+    violated(text("run ", id, " has another log than its program: ", logs));
+  }
   if (run.status == RunStatus::cancelled) return;
-  const auto state = run.status == RunStatus::completed ? Machine::State::completed
-                                                        : Machine::State::failed;
+  const auto state =
+      run.status == RunStatus::completed ? Machine::State::completed : Machine::State::failed;
   const std::string& payload = run.status == RunStatus::completed ? run.result : run.error;
   if (machine.state() != state || machine.payload() != payload) {
     violated(text("run ", id, " ended in ", payload, ", its program in ", machine.payload()));

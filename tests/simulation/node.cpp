@@ -55,7 +55,7 @@ Node::~Node() {
     operation->answer = nullptr;
     operation->refuse = nullptr;
   }
-  sink_.hang_up(name);
+  sink_.hang_up(name, clock_.monotonic());
   runtime_.vanish();
   io_.vanish();
   processor_.reset();
@@ -70,9 +70,7 @@ net::awaitable<void> Node::begin() {
     if (freed.has_value()) break;
   }
   storage::News news;
-  news.runnable = [this](StackRunId) {
-    net::post(io_, [this] { processor_->hear_of_work(); });
-  };
+  news.runnable = [this](StackRunId) { net::post(io_, [this] { processor_->hear_of_work(); }); };
   news.ended = [this](TaskRunId run) {
     net::post(io_, [this, run] { processor_->hear_of_end(run); });
   };

@@ -23,10 +23,10 @@ namespace sequential::simulation {
 struct Client {
   std::string key, input;
   Millis delay{0};
-  bool waits = false;    // for the run's end, at the node
+  bool waits = false;  // for the run's end, at the node
   bool under_way = false;
   bool acknowledged = false;
-  std::string node;      // the one that was asked last
+  std::string node;  // the one that was asked last
   TaskRunId run;
   std::optional<storage::TaskRun> heard;  // what the node said at the end
 };

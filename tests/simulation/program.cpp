@@ -62,9 +62,9 @@ Program make_program(std::string_view input) {
                             : Step::Kind::background;
     const bool many = step.kind == Step::Kind::all || step.kind == Step::Kind::race ||
                       step.kind == Step::Kind::background;
-    const int calls = many                               ? random.between(1, kCallsAtOnceMax)
+    const int calls = many                              ? random.between(1, kCallsAtOnceMax)
                       : step.kind == Step::Kind::branch ? 2
-                                                         : 1;
+                                                        : 1;
     for (int n = 0; n < calls; ++n) step.calls.push_back(random_call(random));
     program.steps.push_back(std::move(step));
   }

@@ -1,7 +1,7 @@
 #pragma once
 // What a task of the simulation does: a small program drawn from its input, and the machine that
-// runs it as an engine would. Its result is a function of the outcomes it was given, of the order in
-// which they were delivered, and of nothing else.
+// runs it as an engine would. Its result is a function of the outcomes it was given, of the order
+// in which they were delivered, and of nothing else.
 
 #include <cstdint>
 #include <map>
@@ -55,8 +55,8 @@ class Machine {
   void deliver(const Seen& seen);
 
   State state() const { return state_; }
-  const std::string& payload() const { return payload_; }       // the result or the error
-  const std::vector<Call>& calls() const { return calls_; }     // all issued, in seq order
+  const std::string& payload() const { return payload_; }    // the result or the error
+  const std::vector<Call>& calls() const { return calls_; }  // all issued, in seq order
   const std::vector<std::string>& logs() const { return logs_; }
 
  private:
@@ -69,11 +69,11 @@ class Machine {
 
   const Program program_;
   std::size_t step_ = 0;
-  bool begun_ = false;               // the step at hand has issued its calls
-  bool branched_ = false;            // … and its second one
-  std::vector<std::int64_t> awaited_;          // seqs of the step at hand
-  std::map<std::int64_t, Seen> came_;          // of those
-  std::int64_t first_ = 0;                     // the seq that came first
+  bool begun_ = false;                 // the step at hand has issued its calls
+  bool branched_ = false;              // … and its second one
+  std::vector<std::int64_t> awaited_;  // seqs of the step at hand
+  std::map<std::int64_t, Seen> came_;  // of those
+  std::int64_t first_ = 0;             // the seq that came first
   std::uint64_t state_hash_ = 0;
   State state_ = State::waiting;
   std::string payload_;

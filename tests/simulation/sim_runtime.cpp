@@ -129,8 +129,7 @@ Result<engine::SliceResult> SimRuntime::run_warm(Job& job) {
 Result<engine::SliceResult> SimRuntime::run_cold(Job& job) {
   const auto& request = job.request;
   Context context;
-  context.machine =
-      std::make_unique<Machine>(request.input, request.seed, request.started_at_ms);
+  context.machine = std::make_unique<Machine>(request.input, request.seed, request.started_at_ms);
   std::vector<engine::Delivered> journal;
   for (const auto& call : job.recorded) {
     if (call.outcome) journal.push_back(*call.outcome);
@@ -154,8 +153,7 @@ Result<engine::SliceResult> SimRuntime::run_cold(Job& job) {
     result.payload = R"({"seq":0,"recorded":null,"replayed":null})";
     return result;
   }
-  auto result = result_of(job, std::move(context),
-                          static_cast<std::size_t>(request.logs_recorded));
+  auto result = result_of(job, std::move(context), static_cast<std::size_t>(request.logs_recorded));
   result.replayed = request.calls_recorded > 0;
   return result;
 }

@@ -20,13 +20,13 @@ class SimRuntime final : public engine::Runtime {
   using Done = std::function<void(Result<engine::SliceResult>)>;
 
   // --- for the world ----------------------------------------------------------------------------
-  bool has_work() const;         // a slice can be taken a step further
-  void work(Random& random);     // takes one a step further
+  bool has_work() const;      // a slice can be taken a step further
+  void work(Random& random);  // takes one a step further
   bool has_slices() const { return !jobs_.empty(); }
   // Slices under way are lost, each with the chance of one in two, and so is every warm context.
   void kill_engine(Random& random);
-  void evict(Random& random);    // forgets one warm context, if there is one
-  void vanish() { jobs_.clear(); }  // nobody is answered
+  void evict(Random& random);                  // forgets one warm context, if there is one
+  void vanish() { jobs_.clear(); }             // nobody is answered
   void refuse_next() { refuse_next_ = true; }  // the next slice finds the queue full
   struct Counts {
     int warm = 0, replays = 0, lost = 0, divergent = 0;

@@ -79,9 +79,10 @@ void SimStore::record_outcome(storage::OutcomeRecord record,
 
 void SimStore::slice_lost(storage::SliceLost lost, storage::Done<storage::SliceLostResult> done) {
   auto what = named("slice_lost", lost.root.id);
-  issue<storage::SliceLostResult>(
-      std::move(what), true, std::move(done),
-      [&db = database_, node = node_, lost = std::move(lost)] { return db.slice_lost(node, lost); });
+  issue<storage::SliceLostResult>(std::move(what), true, std::move(done),
+                                  [&db = database_, node = node_, lost = std::move(lost)] {
+                                    return db.slice_lost(node, lost);
+                                  });
 }
 
 void SimStore::release(storage::Grant grant, storage::Done<void> done) {
@@ -108,9 +109,8 @@ void SimStore::cancel(TaskRunId run, std::string error,
 }
 
 void SimStore::pause(TaskRunId run, std::string reason, std::string, storage::Done<void> done) {
-  issue<void>(
-      named("pause run", run), true, std::move(done),
-      [&db = database_, run, reason = std::move(reason)] { return db.pause(run, reason); });
+  issue<void>(named("pause run", run), true, std::move(done),
+              [&db = database_, run, reason = std::move(reason)] { return db.pause(run, reason); });
 }
 
 void SimStore::resume(TaskRunId run, storage::Done<std::vector<StackRunId>> done) {

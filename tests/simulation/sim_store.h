@@ -47,8 +47,7 @@ class SimStore final : public storage::Store {
   void pause(TaskRunId, std::string, std::string, storage::Done<void>) override;
   void resume(TaskRunId, storage::Done<std::vector<StackRunId>>) override;
   void journal_head(TaskRunId, storage::Done<storage::TaskRun>) override;
-  void journal(TaskRunId, std::int64_t, std::int64_t,
-               storage::Done<storage::JournalPage>) override;
+  void journal(TaskRunId, std::int64_t, std::int64_t, storage::Done<storage::JournalPage>) override;
   void outcomes(TaskRunId, std::int64_t, int,
                 storage::Done<std::vector<storage::Outcome>>) override;
   void due(int, storage::Done<storage::DueWork>) override;
@@ -63,19 +62,16 @@ class SimStore final : public storage::Store {
   }
   void runs(storage::RunFilter, storage::Done<std::vector<storage::TaskRun>>) override { unused(); }
   void stack_run(StackRunId, storage::Done<storage::StackRun>) override { unused(); }
-  void stack(TaskRunId, std::int64_t, int,
-             storage::Done<std::vector<storage::StackRun>>) override {
+  void stack(TaskRunId, std::int64_t, int, storage::Done<std::vector<storage::StackRun>>) override {
     unused();
   }
   void attempts(StackRunId, storage::Done<std::vector<storage::Attempt>>) override { unused(); }
-  void logs(TaskRunId, std::int64_t, int,
-            storage::Done<std::vector<storage::LogEntry>>) override {
+  void logs(TaskRunId, std::int64_t, int, storage::Done<std::vector<storage::LogEntry>>) override {
     unused();
   }
   void status(storage::Done<storage::StoreStatus>) override { unused(); }
   void clear(storage::Done<std::int64_t>) override { unused(); }
-  void keystore_put(std::string, std::string, std::string,
-                    std::function<std::string(std::int64_t)>,
+  void keystore_put(std::string, std::string, std::string, std::function<std::string(std::int64_t)>,
                     storage::Done<std::int64_t>) override {
     unused();
   }

@@ -16,7 +16,9 @@ services::CallReply reply_to(const services::CallRequest& request) {
   services::CallError error;
   error.message = "the sink failed " + what;
   if (request.method == "broken") return services::CallReply::fail(std::move(error));
-  if (request.method == "flaky" && luck % 2 == 0) {
+  const bool fails =
+      (request.method == "flaky" && luck % 2 == 0) || (request.method == "once" && luck % 8 == 0);
+  if (fails) {
     error.retryable = true;
     return services::CallReply::fail(std::move(error));
   }
@@ -38,8 +40,8 @@ void Sink::call(const std::string& node, services::CallRequest request, services
     done(std::move(reply));
     return;
   }
-  pending.push_back({request.idempotency_key, node, request.deadline + kGrace, false, std::move(reply),
-                     std::move(done)});
+  pending.push_back({request.idempotency_key, node, request.deadline + kGrace, false,
+                     std::move(reply), std::move(done)});
 }
 
 void Sink::answer(Pending call, MonoTime now) {
@@ -47,14 +49,14 @@ void Sink::answer(Pending call, MonoTime now) {
   call.done(std::move(call.reply));
 }
 
-void Sink::hang_up(const std::string& node) {
+void Sink::hang_up(const std::string& node, MonoTime now) {
   std::vector<Pending> gone;
   for (auto& call : pending) {
     if (call.node == node) gone.push_back(std::move(call));
   }
   std::erase_if(pending, [](const Pending& call) { return !call.done; });
   // Nobody runs on with it any more, but what waits for it is let go.
-  for (auto& call : gone) call.done(std::move(call.reply));
+  for (auto& call : gone) answer(std::move(call), now);
 }
 
 services::CallPolicy SinkService::policy(std::string_view method) const {

@@ -52,7 +52,7 @@ class Sink {
   // Answers one of `pending`.
   void answer(Pending call, MonoTime now);
   // The callers of this node are gone.
-  void hang_up(const std::string& node);
+  void hang_up(const std::string& node, MonoTime now);
 
  private:
   Random& random_;

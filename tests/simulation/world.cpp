@@ -110,6 +110,10 @@ void World::draw_settings() {
   for (int i = 0; i < static_cast<int>(Fault::count); ++i) {
     if (random_.chance(500)) faults_.push_back(static_cast<Fault>(i));
   }
+  if (random_.chance(100)) {  // what it takes to see something that a crash took back
+    faults_ = {Fault::crash_database, Fault::freeze, Fault::freeze};
+    faults_per_mille_ = 40;
+  }
   if (faults_.empty()) faults_per_mille_ = 0;
 
   auto& options = node_options_;
@@ -143,13 +147,16 @@ void World::draw_settings() {
 void World::start_node() {
   auto options = node_options_;
   options.lease.node = "n" + std::to_string(++names_);
-  clocks_.push_back(
-      std::make_unique<NodeClock>(*this, Millis{random_.between(-5'000, 5'000)}));
+  clocks_.push_back(std::make_unique<NodeClock>(*this, Millis{random_.between(-5'000, 5'000)}));
   say("start " + options.lease.node);
   const std::string node = options.lease.node;
-  Node::Parts parts{database_, wire_, sink_, *clocks_.back(),
+  Node::Parts parts{database_,
+                    wire_,
+                    sink_,
+                    *clocks_.back(),
                     [this, node](StackRunId id) { fire(node, id); },
-                    [this] { return random_.chance(300); }, std::move(options)};
+                    [this] { return random_.chance(300); },
+                    std::move(options)};
   nodes_.push_back(std::make_unique<Node>(std::move(parts)));
 }
 
@@ -342,8 +349,7 @@ bool World::step(bool calm) {
       random_.pick(engines)->runtime().work(random_);
       return true;
     case Act::sink: {
-      const auto place =
-          sink_.pending.begin() + static_cast<std::ptrdiff_t>(random_.pick(calls));
+      const auto place = sink_.pending.begin() + static_cast<std::ptrdiff_t>(random_.pick(calls));
       Pending call = std::move(*place);
       sink_.pending.erase(place);
       say("the sink answers " + call.key + " to " + call.node);

@@ -77,8 +77,21 @@ class World {
     std::function<void()> tell;
   };
   enum class Fault {
-    kill, freeze, drain, kill_engine, evict, engine_full, refuse, unknown_commit, lose_hint,
-    crash_database, silence, pause, resume, cancel, count,
+    kill,
+    freeze,
+    drain,
+    kill_engine,
+    evict,
+    engine_full,
+    refuse,
+    unknown_commit,
+    lose_hint,
+    crash_database,
+    silence,
+    pause,
+    resume,
+    cancel,
+    count,
   };
   class NodeClock final : public Clock {
    public:

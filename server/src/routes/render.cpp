@@ -72,7 +72,7 @@ std::string render_attempt(const storage::Attempt& attempt) {
 }
 
 // The try that ended a call, or is under way, is the row itself and has no record of its own
-// (docs/decisions/0002); people want to see it beside the others. A root has one per slice, and no row
+// (docs/decisions/0002); people want it beside the others. A root has one per slice, and no row
 // tells of those that ended well.
 bool shows_last_try(const storage::StackRun& row, const std::vector<storage::Attempt>& attempts) {
   const bool under_way = row.status == storage::StackStatus::processing;

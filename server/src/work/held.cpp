@@ -32,7 +32,8 @@ void Held::add_taken(const storage::Work& work, MonoTime now, MonoTime asked) {
   storage::Work kept;
   kept.grant = work.grant;
   const std::lock_guard lock(mutex_);
-  entries_.insert_or_assign(work.grant.id, Entry{std::move(kept), now, std::min(asked, now) + trust_, true});
+  entries_.insert_or_assign(work.grant.id,
+                            Entry{std::move(kept), now, std::min(asked, now) + trust_, true});
 }
 
 void Held::renewed(const std::vector<storage::Grant>& grants, MonoTime sent) {

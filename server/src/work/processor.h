@@ -77,8 +77,8 @@ class Processor {
   // The same without waiting; false if there was no free slot and the hint was dropped.
   bool accept(StackRunId id, storage::Via via);
 
-  // A claim made elsewhere in this node (submit with handoff) by a request sent at `asked` (no later
-  // than now): keeps it and fires its hint.
+  // A claim made elsewhere in this node (submit with handoff) by a request sent at `asked`, or just
+  // now: keeps it and fires its hint.
   void adopt(storage::Work work, MonoTime asked = MonoTime::max());
 
   // Remembers a run just submitted here, so that its first slice needs no read.

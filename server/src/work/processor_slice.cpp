@@ -83,10 +83,9 @@ net::awaitable<Report> Processor::run_slice(storage::Work work) {
 net::awaitable<Result<engine::SliceRequest>> Processor::prepare_slice(const storage::Work& work,
                                                                       SliceFacts& facts) {
   auto view = sessions_.view(work.grant.run);
-  // Epochs without a gap prove that nobody else has claimed the run since; a first try, that its last
-  // slice is stored. (A database that crashed may have lost it: the same slice is due once more.)
-  const bool ours =
-      view && view->session.epoch + 1 == work.grant.epoch && work.attempt == 1;
+  // Epochs without a gap prove that nobody else has claimed the run since; a first try proves that
+  // its last slice is stored. (A database that crashed may have lost it, and it is due once more.)
+  const bool ours = view && view->session.epoch + 1 == work.grant.epoch && work.attempt == 1;
   const bool first = ours && work.grant.epoch == 1;
   if (!ours || (view->outcomes.empty() && !first)) {
     co_return co_await load_slice(work, facts);

@@ -87,7 +87,9 @@ bool NewsWire::connect() {
   if (connection == nullptr) return false;
   if (link_.options().listen) {
     if (const auto error = (*connection)->listen(channel_)) {
-      log_warn("no news from other nodes", {{"reason", error->message}});
+      if (!std::exchange(listen_refused_, true)) {
+        log_warn("no news from other nodes", {{"reason", error->message}});
+      }
       return false;
     }
   }

@@ -50,6 +50,7 @@ class NewsWire {
   const int wake_fd_;
   std::unique_ptr<Connection> connection_;  // the thread's
   MonoTime next_hello_{};                   // the thread's
+  bool listen_refused_ = false;             // the thread's; said once
   std::atomic<std::int64_t> heard_until_ms_{0};  // monotonic; others are there until then
 
   std::mutex mutex_;

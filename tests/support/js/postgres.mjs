@@ -58,6 +58,9 @@ export class Cluster {
       { cwd: this.dir, stdio: ["ignore", "ignore", "pipe"] });
     this.log = "";
     this.child.stderr.setEncoding("utf8").on("data", (text) => { this.log = (this.log + text).slice(-65_536); });
+    // A test process ends when its tests have; the cluster goes with it.
+    this.child.unref();
+    this.child.stderr.unref();
     let gone;
     this.child.exited.then((how) => { gone = how; });
     await until("PostgreSQL to accept connections", () => {

@@ -58,8 +58,8 @@ StackRow* Database::held(const std::string& node, const storage::Grant& grant, b
     if (!late && !again) return nullptr;
   }
   if (row->epoch != grant.epoch && breaks != Break::epoch_unchecked) return nullptr;
-  const auto [claim, first] = writers_.try_emplace({grant.id, row->epoch}, node);
-  if (!first && claim->second != node && commits_lost_ == 0) {
+  const auto [claim, first] = state_.writers.try_emplace({grant.id, row->epoch}, node);
+  if (!first && claim->second != node) {
     broken_("stack run " + std::to_string(grant.id.value) + ": " + claim->second + " and " + node +
             " wrote under epoch " + std::to_string(row->epoch));
   }
@@ -70,10 +70,8 @@ void Database::hold(StackRow& row, const storage::Lease& lease) {
   row.status = StackStatus::processing;
   row.owner = lease.node;
   row.lease_until = now_() + lease.length;
-  if (commits_lost_ == 0) {
-    const auto [claim, first] = writers_.try_emplace({row.id, row.epoch}, lease.node);
-    if (!first) broken_("an epoch was given out twice");
-  }
+  const auto [claim, first] = state_.writers.try_emplace({row.id, row.epoch}, lease.node);
+  if (!first) broken_("an epoch was given out twice");
 }
 
 void Database::runnable(const StackRow& row) { tidings_.runnable.push_back(row.id); }

@@ -134,7 +134,8 @@ class Database {
     std::map<std::int64_t, RunRow> runs;
     std::map<std::int64_t, StackRow> rows;
     std::map<std::string, std::int64_t> keys;
-    std::int64_t last_id = 100;  // of stack runs
+    std::int64_t last_id = 100;                                          // of stack runs
+    std::map<std::pair<StackRunId, std::int64_t>, std::string> writers;  // by claim
   };
 
   RunRow* find_run(TaskRunId);
@@ -161,7 +162,6 @@ class Database {
   std::optional<State> flushed_;  // the state on disk, if it is behind
   int commits_unflushed_ = 0, commits_lost_ = 0, fenced_ = 0;
   Tidings tidings_;
-  std::map<std::pair<StackRunId, std::int64_t>, std::string> writers_;  // by claim
   std::map<std::pair<TaskRunId, std::int64_t>, Recorded> recorded_;
   std::map<TaskRunId, std::pair<storage::RunStatus, std::string>> ends_;
 };

@@ -27,9 +27,10 @@ constexpr int kSchedulesUntilFound = 10'000;
 // Schedules that found a bug of the Processor. They mean that as long as the world draws as it does
 // now; whoever changes what it draws looks for new ones by putting the bug back.
 constexpr std::uint64_t kOnceFound[] = {
-    86,   // a claim whose answer came after its lease counted as fresh
-    101,  // … and one that was handed over with a commit
-    497,  // a context was resumed whose last slice a crash of the database had taken back
+    86,         // a claim whose answer came after its lease counted as fresh
+    101,        // … and one that was handed over with a commit
+    497,        // a context was resumed whose last slice a crash of the database had taken back
+    374302256,  // a slice went on from the context of one whose claim had been lost meanwhile
 };
 
 struct NamedBreak {

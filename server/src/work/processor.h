@@ -132,6 +132,28 @@ class Processor {
     }
     Processor* owner_;
   };
+  // The only slice of its run at work on this node, until ended or destroyed.
+  class Turn {
+   public:
+    Turn(Processor& owner, TaskRunId run) : owner_(owner), run_(run) {
+      const std::lock_guard lock(owner_.mutex_);
+      taken_ = owner_.slicing_.insert(run_).second;
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn() { end(); }
+    void end() {
+      if (!std::exchange(taken_, false)) return;
+      const std::lock_guard lock(owner_.mutex_);
+      owner_.slicing_.erase(run_);
+    }
+    explicit operator bool() const { return taken_; }
+
+   private:
+    Processor& owner_;
+    const TaskRunId run_;
+    bool taken_ = false;
+  };
   std::optional<Slot> take_slot();
   void timer_due(StackRunId id);
   net::awaitable<void> sweep_for_timer();
@@ -156,8 +178,8 @@ class Processor {
   net::awaitable<Result<std::shared_ptr<const engine::TaskCode>>> code_of(TaskFunctionId id);
   std::shared_ptr<const engine::TaskCode> keep_code(storage::TaskFunction function);
   void prepare_calls(storage::SliceCommit& commit) const;
-  net::awaitable<Report> commit_slice(storage::Work work, storage::SliceCommit commit);
-  net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost);
+  net::awaitable<Report> commit_slice(storage::Work work, storage::SliceCommit commit, Turn& turn);
+  net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost, Turn& turn);
   net::awaitable<void> give_back(storage::Grant grant, Millis again_in);
   void slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
                        MonoTime asked, Report& report);
@@ -188,6 +210,7 @@ class Processor {
   std::deque<std::pair<StackRunId, storage::Via>> waiting_;  // held claims without a slot; guarded
   std::unordered_map<TaskFunctionId, std::shared_ptr<const engine::TaskCode>> code_;  // guarded
   std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;  // guarded
+  std::unordered_set<TaskRunId> slicing_;    // with a slice at work here; guarded
   std::unordered_set<StackRunId> by_timer_;  // fired by a timer, not yet begun; guarded
 };
 

@@ -45,6 +45,13 @@ void add_outcomes(engine::SliceRequest& request, std::vector<storage::Outcome> o
 }  // namespace
 
 net::awaitable<Report> Processor::run_slice(storage::Work work) {
+  // A slice of an older claim, lost while this process was stopped, may still be at work here. Its
+  // context is ahead of the store until its commit is refused: it must not be gone on from.
+  Turn turn(*this, work.grant.run);
+  if (!turn) {
+    co_await give_back(work.grant, kTryAgainIn);
+    co_return Report{work.grant.id, work.grant.run, "busy", {}};
+  }
   SliceFacts facts;
   facts.root = work.grant;
   auto request = co_await prepare_slice(work, facts);
@@ -69,9 +76,9 @@ net::awaitable<Report> Processor::run_slice(storage::Work work) {
   auto decision = decide_slice(std::move(result), facts, options_.crashes_max);
   switch (decision.verdict) {
     case SliceVerdict::commit:
-      co_return co_await commit_slice(std::move(work), std::move(decision.commit));
+      co_return co_await commit_slice(std::move(work), std::move(decision.commit), turn);
     case SliceVerdict::lost:
-      co_return co_await lose_slice(std::move(work), std::move(decision.lost));
+      co_return co_await lose_slice(std::move(work), std::move(decision.lost), turn);
     case SliceVerdict::retry:
       break;
   }
@@ -215,7 +222,8 @@ void Processor::prepare_calls(storage::SliceCommit& commit) const {
   }
 }
 
-net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::SliceCommit commit) {
+net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::SliceCommit commit,
+                                               Turn& turn) {
   prepare_calls(commit);
   commit.may_block = alone();
   auto write = [this, &commit](auto done) { store_.commit_slice(commit, std::move(done)); };
@@ -238,6 +246,7 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
     co_return report;
   }
   held_.remove(work.grant);
+  turn.end();  // before the hints that begin the next one
   slice_committed(commit, committed.value(), asked, report);
   co_return report;
 }
@@ -269,7 +278,8 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
   if (done.parent) woken(std::move(*done.parent), asked, report);
 }
 
-net::awaitable<Report> Processor::lose_slice(storage::Work work, storage::SliceLost lost) {
+net::awaitable<Report> Processor::lose_slice(storage::Work work, storage::SliceLost lost,
+                                             Turn& turn) {
   const TaskRunId run = work.grant.run;
   drop_run(run);
   auto write = [this, &lost](auto done) { store_.slice_lost(lost, std::move(done)); };
@@ -289,6 +299,7 @@ net::awaitable<Report> Processor::lose_slice(storage::Work work, storage::SliceL
     co_return report;
   }
   report.status = "replaying";
+  turn.end();
   fire(work.grant.id, report);
   co_return report;
 }

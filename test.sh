@@ -14,6 +14,7 @@ esac
 
 scripts/setup.sh --test
 scripts/npm-install.sh tools/offline-workspace
+scripts/npm-install.sh tests/docker
 [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset"
 cmake --build --preset "$preset"
 ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" "$@"

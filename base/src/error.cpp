@@ -26,6 +26,7 @@ std::string_view error_code_name(Errc code) noexcept {
     case Errc::corrupt: return "corrupt";
     case Errc::schema_newer: return "schema_newer";
     case Errc::in_use: return "in_use";
+    case Errc::database_went_back: return "database_went_back";
     case Errc::unknown_service: return "unknown_service";
     case Errc::unknown_method: return "unknown_method";
     case Errc::invalid_arguments: return "invalid_arguments";
@@ -100,6 +101,7 @@ int http_status(Errc code) noexcept {
     case Errc::response_too_large:
     case Errc::outcome_unknown: return 502;
     case Errc::unavailable:
+    case Errc::database_went_back:
     case Errc::service_unavailable:
     case Errc::engine_lost:
     case Errc::shutting_down: return 503;

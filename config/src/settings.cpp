@@ -116,6 +116,10 @@ constexpr Setting kChainAndStore[] = {
     number(INT(chain.queue_max), 1, 10'000'000, "requests",
            "Chain requests waiting for a connection; more are left to the sweep."),
     number(INT64(chain.timeout_ms), 100, kHourMs, "ms", "Time for a chain request's answer."),
+    number(INT(chain.claims_max), 1, 10'000, "claims",
+           "Received chain requests that ask the store for their work at the same time."),
+    number(INT(chain.hints_max), 1, 10'000'000, "requests",
+           "Received chain requests that wait to ask the store; more are answered 429."),
     choice(TEXT(store.kind), kStoreKinds, "Kind of store."),
     text(TEXT(store.path), "Database file of the SQLite store; its folder is the data folder."),
     text(TEXT(store.url), "URL of the PostgreSQL database, as libpq takes it.", Exposure::secret),
@@ -124,6 +128,8 @@ constexpr Setting kChainAndStore[] = {
            "Time a claimed stack run is held unless extended; a dead node's work waits as long."),
     number(INT64(store.sweep_ms), 0, kHourMs, "ms",
            "Pause between passes that fire what a lost chain request left; 0 is never (tests)."),
+    number(INT64(store.upkeep_ms), 100, kHourMs, "ms",
+           "Pause between looks at what keeps the store from cleaning up, and at its clock."),
     number(INT(store.sqlite.readers), 1, 64, "threads",
            "Threads with a read-only connection each."),
     number(INT(store.sqlite.queue_max), 1, 10'000'000, "transitions",
@@ -135,6 +141,8 @@ constexpr Setting kChainAndStore[] = {
     number(INT64(store.sqlite.cache_kib), 64, 16 * kMiB, "KiB", "Page cache of the writer."),
     number(INT64(store.sqlite.size_bytes_max), 0, 256 * kTiB, "bytes",
            "Size the database file may reach; 0 is as large as the disk allows."),
+    number(INT64(store.sqlite.log_bytes_warn), 1 * kMiB, kTiB, "bytes",
+           "Length of the write-ahead log above which the server warns of a long-lived reader."),
     text(TEXT(store.postgres.schema), "Schema that holds the tables; created if missing."),
     number(INT(store.postgres.connections), 1, 256, "connections",
            "Connections for transitions; one more renews leases, one more listens."),
@@ -153,6 +161,8 @@ constexpr Setting kChainAndStore[] = {
             "Prepare statements; off for a pooler in transaction mode that cannot carry them."),
     boolean(BOOL(store.postgres.listen),
             "Hear what other nodes did; off for a pooler in transaction mode."),
+    number(INT(store.postgres.xmin_age_warn), 1, 2'000'000'000, "transactions",
+           "Age of the oldest snapshot held by anybody above which the server warns."),
 };
 
 constexpr Setting kEngineAndLimits[] = {

@@ -22,11 +22,13 @@
 #include "chain/chain_client.h"
 #include "chain/signature.h"
 #include "http/http_server.h"
+#include "node_mark.h"
 #include "routes/router.h"
 #include "sequential/base/bytes.h"
 #include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/processor.h"
+#include "work/store_watch.h"
 
 namespace sequential::server {
 namespace {
@@ -90,6 +92,8 @@ ProcessorOptions processor_options(const config::Config& c, storage::Lease lease
   ProcessorOptions options;
   options.lease = std::move(lease);
   options.in_flight_max = c.server.max_in_flight;
+  options.hint_claims_max = static_cast<std::size_t>(c.chain.claims_max);
+  options.hints_max = static_cast<std::size_t>(c.chain.hints_max);
   options.handoff = c.chain.url.empty();
   options.crashes_max = c.engine.crashes_max;
   // A lost hint is noticed within one sweep_ms: its age and the pause between passes add up to it.
@@ -98,6 +102,13 @@ ProcessorOptions processor_options(const config::Config& c, storage::Lease lease
   options.payload_bytes_max = c.limits.payload_bytes;
   options.sessions_max = static_cast<std::size_t>(c.engine.warm_runs_max);
   options.store_is_exclusive = store_is_exclusive;
+  return options;
+}
+
+StoreWatchOptions watch_options(const config::Config& c) {
+  StoreWatchOptions options;
+  options.xmin_age_warn = c.store.postgres.xmin_age_warn;
+  options.log_bytes_warn = c.store.sqlite.log_bytes_warn;
   return options;
 }
 
@@ -224,9 +235,11 @@ class Node {
         io_, *store_, *runtime_, registry_, clock_,
         processor_options(config_, lease_, backends_.store_is_exclusive),
         [this](StackRunId id) { chain_->fire(id); });
+    store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
-        io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_, clock_,
+        io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_,
+        *store_watch_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
     listen();
@@ -297,8 +310,13 @@ class Node {
 
   // What a dead process of this installation held is ours at once where the store can tell.
   Result<void> take_back_work() {
+    // An exclusive store knows it by itself.
+    if (!backends_.store_is_exclusive) {
+      const auto folder = std::filesystem::absolute(config_.store.path).parent_path();
+      mark_.emplace(folder.string(), lease_.node);
+    }
     Waiter<Result<std::int64_t>> freed;
-    store_->recover(lease_.node,
+    store_->recover(lease_.node, mark_ ? mark_->died() : std::string(),
                     [&freed](Result<std::int64_t> count) { freed.give(std::move(count)); });
     SEQUENTIAL_TRY(const auto count, freed.take());
     if (count > 0) log_info("taking up work that a stopped process left", {{"stack_runs", count}});
@@ -324,6 +342,9 @@ class Node {
     }
     auto renew = [this] { return processor_->renew_leases(); };
     net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
+    auto look = [this] { return store_watch_->look(); };
+    net::co_spawn(io_, every(io_, go_on_, ms(config_.store.upkeep_ms), std::move(look)),
+                  net::detached);
   }
 
   net::awaitable<void> sweep_once() {
@@ -337,6 +358,7 @@ class Node {
   const Backends& backends_;
   const Clock& clock_ = system_clock();
   const storage::Lease lease_;
+  std::optional<NodeMark> mark_;  // to the very end: what it locks says that we live
 
   net::io_context io_;
   std::atomic<bool> go_on_{true};
@@ -349,6 +371,7 @@ class Node {
   std::unique_ptr<engine::Runtime> runtime_;
   std::unique_ptr<ChainClient> chain_;
   std::unique_ptr<Processor> processor_;
+  std::unique_ptr<StoreWatch> store_watch_;
   std::unique_ptr<RouteContext> context_;
   std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes
 };

@@ -1,6 +1,7 @@
 # sequential_embed_migrations(STORE sqlite DIRECTORY dir FILES 0001_name.sql … OUTPUT file.cpp)
 # Writes a source file that defines sequential::storage::<STORE>::embedded_migrations(): each file's
-# text byte for byte and its SHA-256. Files are named and numbered from 1 without a gap.
+# text byte for byte and its SHA-256. Files are named and numbered from 1 without a gap. Test builds can
+# be given more at run time (src/migrations_extra.h).
 function(sequential_embed_migrations)
   cmake_parse_arguments(PARSE_ARGV 0 arg "" "STORE;DIRECTORY;OUTPUT" "FILES")
   set(number 0)
@@ -28,6 +29,10 @@ function(sequential_embed_migrations)
   file(CONFIGURE OUTPUT "${arg_OUTPUT}" @ONLY CONTENT [=[// Generated from migrations/@arg_STORE@ by storage/cmake/embed_migrations.cmake.
 #include "@arg_STORE@/migrate.h"
 
+#ifdef SEQUENTIAL_FAULT_POINTS
+#include "migrations_extra.h"
+#endif
+
 namespace sequential::storage::@arg_STORE@ {
 namespace {
 @arrays@
@@ -35,7 +40,14 @@ constexpr Migration kMigrations[] = {
 @entries@};
 }  // namespace
 
-std::span<const Migration> embedded_migrations() { return kMigrations; }
+std::span<const Migration> embedded_migrations() {
+#ifdef SEQUENTIAL_FAULT_POINTS
+  static const ExtraMigrations with_extra(kMigrations);
+  return with_extra.all();
+#else
+  return kMigrations;
+#endif
+}
 
 }  // namespace sequential::storage::@arg_STORE@
 ]=])

@@ -109,6 +109,20 @@ describe("a node that goes away", () => {
       for (const label of labels("s", 8)) assert.equal(sink.count(label), ["s-3", "s-6"].includes(label) ? 2 : 1, label);
     }));
 
+  it("F18: killed and started again in its folder, it goes on with its work at once, not when its leases end", { timeout: 60_000 }, () =>
+    withNodes(2, { arrivalsMax: 2, settings: { "store.lease_ms": 60_000 } }, async ([a, b], sink) => {
+      const held = gate();
+      sink.behave = ({ label, arrival }) => (label === "s-3" && arrival === 1 ? held.passed.then(() => undefined) : undefined);
+      const id = await a.submit("serial", { url: sink.url, name: "s", calls: 5 });
+      await until("the third call", () => sink.count("s-3") === 1);
+      await a.kill9();
+      held.open();
+      await a.start();
+      // A lease is longer than this test.
+      assert.deepEqual((await b.ended(id)).result, labels("s", 5));
+      assert.equal(sink.count("s-3"), 2);
+    }));
+
   for (const [how, other] of [["is over at the other node", "over"], ["is still running at the other node", "running"]]) {
     it(`F14: frozen past its lease, it drops its work that ${how}`, { timeout: 90_000 }, () =>
       withNodes(2, { arrivalsMax: 2 }, async ([a, b], sink) => {

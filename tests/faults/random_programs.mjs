@@ -1,8 +1,12 @@
 // Random programs and their model. A program is data; one interpreter runs it, as task code in the server and, with recorded
 // outcomes instead of calls, here. Its result is a pure function of the program and of what its calls were answered.
 
-/** The interpreter as source text, because it is also task code. `host` = {call(label), echo(value), fail(code), sleep(ms), log(text)}. */
+/** The interpreter as source text, because it is also task code. `host` = {call(node), echo(value), fail(code), sleep(ms), log(text)}. */
 export const INTERPRETER = `
+function readReply(reply) {
+  if (reply.status !== 200) throw Object.assign(new Error("the sink answered " + reply.status), { code: "status_" + reply.status });
+  return JSON.parse(reply.body);
+}
 async function interpret(program, host) {
   const counters = {};
   let hash = 17;
@@ -18,8 +22,9 @@ async function interpret(program, host) {
         mix(node.name + counters[node.name]);
         return counters[node.name];
       case "call": {
-        const answer = await host.call(node.label);
+        const answer = await host.call(node);
         mix(node.label + ":" + answer.nonce);
+        if (answer.pad) mix(answer.pad.length + answer.pad.slice(-3));
         return answer.nonce;
       }
       case "echo": {
@@ -88,10 +93,13 @@ async function interpret(program, host) {
 export const RANDOM_TASK = `${INTERPRETER}
 module.exports = async function (input) {
   const host = {
-    async call(label) {
-      const request = { url: input.url + "/" + label, method: "POST", body: label };
-      const reply = await __callHostTool__("http", "fetch", [request]);
-      return JSON.parse(reply.body);
+    async call({ label, once, retry, bytes, timeoutMs }) {
+      const url = input.url + "/" + label + (bytes ? "?bytes=" + bytes : "");
+      const options = {};
+      if (once) options.delivery = "at_most_once";
+      if (retry) options.idempotent = true;
+      if (timeoutMs) options.timeoutMs = timeoutMs;
+      return readReply(await __callHostTool__("http", "fetch", [{ url, method: "POST", body: label }], options));
     },
     echo: (value) => services.echo.echo(value),
     fail: (code) => services.echo.fail({ code, message: "failed with " + code }),
@@ -102,19 +110,31 @@ module.exports = async function (input) {
 };
 `;
 
-/** A program of about `size` nodes. Labels of calls are unique within it. */
-export function makeProgram(random, size, prefix) {
+/**
+ * A program of about `size` nodes. Labels of calls are unique within it. `more`: also calls at most once, with timeouts and
+ * retries, large answers, long sleeps and many calls at once, for a world that misbehaves.
+ */
+export function makeProgram(random, size, prefix, { more = false } = {}) {
   let left = size;
   let labels = 0;
+  const call = () => {
+    const node = { op: "call", label: `${prefix}-${++labels}` };
+    if (!more) return node;
+    node.timeoutMs = random.between(1_500, 2_500);
+    if (random.chance(0.2)) node.once = true;
+    else if (random.chance(0.3)) node.retry = true;
+    if (random.chance(0.04)) node.bytes = random.between(1_000, 100_000);
+    return node;
+  };
   const leaf = () => {
     left -= 1;
     const kinds = ["call", "call", "call", "echo", "count", "count", "log", "sleep", "fail", "throw"];
     const op = random.pick(kinds);
-    if (op === "call") return { op, label: `${prefix}-${++labels}` };
+    if (op === "call") return call();
     if (op === "echo") return { op, value: random.pick([1, "x", [1, { a: null }], "\u0000\ud83d\ude00", { nested: { b: [true] } }]) };
     if (op === "count") return { op, name: random.pick(["a", "b", "c"]), by: random.between(1, 5) };
     if (op === "log") return { op, text: `line ${++labels}` };
-    if (op === "sleep") return { op, ms: random.between(0, 40) };
+    if (op === "sleep") return { op, ms: random.between(0, more && random.chance(0.05) ? 1_200 : 40) };
     if (op === "fail") return { op, code: random.pick(["e1", "e2"]) };
     return { op, message: random.pick(["t1", "t2"]) };
   };
@@ -122,6 +142,9 @@ export function makeProgram(random, size, prefix) {
   const node = (depth) => {
     if (left <= 0 || depth <= 0 || random.chance(0.45)) return leaf();
     left -= 1;
+    if (more && random.chance(0.04)) {
+      return { op: "settled", body: Array.from({ length: random.between(8, 24) }, () => (random.chance(0.6) ? call() : leaf())) };
+    }
     const op = random.pick(["seq", "all", "all", "settled", "race", "any", "try", "try", "try", "loop"]);
     if (op === "seq") return block(depth - 1, random.between(2, 4));
     // Labels in a loop repeat, and that is well: keys do not.
@@ -137,7 +160,7 @@ export function makeProgram(random, size, prefix) {
   return { op: "seq", body };
 }
 
-const interpret = new Function(`${INTERPRETER}; return interpret;`)();
+const { interpret, readReply } = new Function(`${INTERPRETER}; return { interpret, readReply };`)();
 
 /**
  * What the program must end with, given the recorded outcomes in delivery order: {seq, failed, payload} with payload as JSON
@@ -150,7 +173,7 @@ export async function model(program, outcomes) {
   let result;
   const issue = (convert) => new Promise((resolve, reject) => waiting.set(++calls, { resolve: (value) => resolve(convert(value)), reject }));
   const host = {
-    call: (label) => issue((reply) => reply).then((reply) => JSON.parse(reply.body)),
+    call: () => issue((reply) => reply).then(readReply),
     echo: () => issue((value) => value),
     fail: () => issue((value) => value),
     sleep: () => issue(() => undefined),

@@ -64,7 +64,7 @@ Node::~Node() {
 void Node::spawn(net::awaitable<void> work) { net::co_spawn(io_, std::move(work), escaped); }
 
 net::awaitable<void> Node::begin() {
-  auto recover = [this](auto done) { store_.recover(name, std::move(done)); };
+  auto recover = [this](auto done) { store_.recover(name, "", std::move(done)); };
   for (;;) {  // a process that cannot reach the database at its start is started again
     const auto freed = co_await completes<Result<std::int64_t>>(recover);
     if (freed.has_value()) break;

@@ -143,7 +143,7 @@ void SimStore::due(int limit, storage::Done<storage::DueWork> done) {
   });
 }
 
-void SimStore::recover(std::string, storage::Done<std::int64_t> done) {
+void SimStore::recover(std::string, std::string, storage::Done<std::int64_t> done) {
   // A database shared by nodes cannot know who is dead.
   issue<std::int64_t>("recover", false, std::move(done),
                       [] { return Result<std::int64_t>(std::int64_t{0}); });

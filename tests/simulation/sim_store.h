@@ -51,7 +51,7 @@ class SimStore final : public storage::Store {
   void outcomes(TaskRunId, std::int64_t, int,
                 storage::Done<std::vector<storage::Outcome>>) override;
   void due(int, storage::Done<storage::DueWork>) override;
-  void recover(std::string, storage::Done<std::int64_t>) override;
+  void recover(std::string, std::string, storage::Done<std::int64_t>) override;
   void listen(storage::News news) override { news_ = std::move(news); }
   void run(TaskRunId, storage::Done<storage::TaskRun>) override;
 

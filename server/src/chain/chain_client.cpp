@@ -10,6 +10,7 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
+#include <chrono>
 #include <optional>
 #include <utility>
 
@@ -26,6 +27,7 @@ using boost::system::error_code;
 namespace {
 constexpr std::uint32_t kAnswerHeaderMax = 4'096;
 constexpr std::uint64_t kAnswerBodyMax = 65'536;
+constexpr Millis kWarnEvery{60'000};
 }  // namespace
 
 struct ChainClient::State {
@@ -41,6 +43,7 @@ struct ChainClient::State {
   int connections = 0;                            // guarded by mutex
   bool stopped = false;                           // guarded by mutex
   Stats stats;                                    // guarded by mutex
+  std::optional<MonoTime> warned;                 // guarded by mutex
 
   std::string render(StackRunId id) {
     const std::string body =
@@ -49,6 +52,20 @@ struct ChainClient::State {
            "\r\nContent-Type: application/json\r\nPrefer: respond-async\r\nX-Chain: " +
            signer.sign(body) + "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
            body;
+  }
+
+  // Said at most once a minute, however many are refused.
+  void refused(unsigned status) {
+    {
+      const std::lock_guard lock(mutex);
+      const MonoTime now = std::chrono::steady_clock::now();
+      if (warned && now - *warned < kWarnEvery) return;
+      warned = now;
+    }
+    const char* why = "see its log, or the load balancer's; the sweep does the work";
+    if (status == 401) why = "do all nodes share one chain key, and do their clocks agree?";
+    if (status == 429) why = "more than chain.hints_max wait there; the sweep does the work";
+    log_warn("a chain request was refused", {{"status", status}, {"hint", why}});
   }
 
   std::optional<StackRunId> next() {
@@ -125,7 +142,7 @@ class ChainClient::Connection : public std::enable_shared_from_this<Connection> 
       const std::lock_guard lock(state_->mutex);
       ++(status < 300 ? state_->stats.sent : state_->stats.failed);
     }
-    if (status == 401) log_warn("a chain request was refused: do all nodes share one chain key?");
+    if (status >= 300) state_->refused(status);
     if (!keep) disconnect();
     go_on();
   }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <charconv>
@@ -11,6 +12,7 @@
 #include <filesystem>
 
 #include "sequential/base/bytes.h"
+#include "sequential/base/log.h"
 
 namespace sequential::server {
 namespace {
@@ -100,23 +102,55 @@ bool ChainSigner::remember(std::string_view nonce) {
 }
 
 Result<void> ChainSigner::verify(std::string_view header, std::string_view body) {
-  const Error refused{Errc::unauthorized, "the chain signature is missing, wrong or too old"};
+  if (check(header, body)) return success();
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.refused;
+  }
+  return Error{Errc::unauthorized, "the chain signature is missing, wrong or too old"};
+}
+
+bool ChainSigner::check(std::string_view header, std::string_view body) {
   std::array<std::string_view, 5> part;
   for (std::size_t i = 0; i < part.size(); ++i) {
     const auto comma = i + 1 < part.size() ? header.find(',') : header.size();
-    if (comma == std::string_view::npos) return refused;
+    if (comma == std::string_view::npos) return false;
     part[i] = header.substr(0, comma);
     header.remove_prefix(std::min(comma + 1, header.size()));
   }
-  if (part[0] != "v1" || part[1] != key_.id || part[3].size() > 64) return refused;
+  if (part[0] != "v1" || part[1] != key_.id || part[3].size() > 64) return false;
   std::int64_t ts = 0;
   const auto [end, error] = std::from_chars(part[2].data(), part[2].data() + part[2].size(), ts);
-  if (error != std::errc{} || end != part[2].data() + part[2].size()) return refused;
-  if (!equal_constant_time(mac(part[2], part[3], body), part[4])) return refused;
-  const Millis age = clock_.now() - WallTime{ts};
-  if (age > kChainSkewMax || age < -kChainSkewMax) return refused;
-  if (!remember(part[3])) return refused;
-  return success();
+  if (error != std::errc{} || end != part[2].data() + part[2].size()) return false;
+  if (!equal_constant_time(mac(part[2], part[3], body), part[4])) return false;
+  const Millis ahead = WallTime{ts} - clock_.now();
+  if (ahead > kChainSkewMax || ahead < -kChainSkewMax) {
+    count_skew(ahead);
+    return false;
+  }
+  return remember(part[3]);
+}
+
+void ChainSigner::count_skew(Millis ahead) {
+  std::int64_t count = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    count = ++stats_.skewed;
+    stats_.last_skew_ms = ahead.count();
+    const MonoTime now = clock_.monotonic();
+    if (warned_ && now - *warned_ < kChainSkewWarnEvery) return;
+    warned_ = now;
+  }
+  log_warn(
+      "chain requests are refused because the clock of the node that signed them differs from "
+      "ours by more than a minute: set both by NTP. Until then the sweep does their work. (An old "
+      "request sent again looks the same.)",
+      {{"ahead_of_us_ms", ahead.count()}, {"refused_so_far", count}});
+}
+
+ChainSigner::Stats ChainSigner::stats() const {
+  const std::lock_guard lock(mutex_);
+  return stats_;
 }
 
 }  // namespace sequential::server

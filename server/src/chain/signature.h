@@ -6,13 +6,15 @@
 //   hex(SHA-256(body))))
 //
 // A signature is good for ±60 s. A nonce seen before is refused as far as memory of a bounded
-// number of nonces reaches; a repeated hint is harmless anyway (the claim decides).
+// number of nonces reaches; a repeated hint is harmless anyway (the claim decides). A good one of
+// another time means that clocks differ (or an old capture): it is refused, counted and logged.
 //
 // Threads: any; verify locks.
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_set>
@@ -23,6 +25,7 @@
 namespace sequential::server {
 
 inline constexpr Millis kChainSkewMax{60'000};
+inline constexpr Millis kChainSkewWarnEvery{60'000};
 inline constexpr std::size_t kChainNoncesKept = 131'072;  // per generation, two generations
 
 struct ChainKey {
@@ -43,7 +46,16 @@ class ChainSigner {
   // Errors: unauthorized (always the same message).
   Result<void> verify(std::string_view header, std::string_view body);
 
+  struct Stats {
+    std::int64_t refused = 0;       // of any cause
+    std::int64_t skewed = 0;        // of those: signed by our key, at a time too far from ours
+    std::int64_t last_skew_ms = 0;  // of the newest of those: how far the signer is ahead of us
+  };
+  Stats stats() const;
+
  private:
+  bool check(std::string_view header, std::string_view body);
+  void count_skew(Millis ahead);
   std::string mac(std::string_view ts, std::string_view nonce, std::string_view body) const;
   bool remember(std::string_view nonce);
 
@@ -51,8 +63,10 @@ class ChainSigner {
   const Clock& clock_;
   const std::string nonce_prefix_;  // random per boot
   std::atomic<std::uint64_t> counter_{0};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::unordered_set<std::uint64_t> recent_, older_;  // hashes of nonces; guarded by mutex_
+  Stats stats_;                                       // guarded by mutex_
+  std::optional<MonoTime> warned_;                    // of a skew; guarded by mutex_
 };
 
 }  // namespace sequential::server

@@ -27,9 +27,25 @@ Answer readyz(RouteContext& context) {
   auto read = [&context](auto done) { context.store.due(1, std::move(done)); };
   const auto due = co_await completes<Result<storage::DueWork>>(std::move(read));
   if (due.has_error()) {
-    co_return problem(Error{Errc::unavailable, "not ready: " + due.error().message});
+    const bool for_good = due.error().code == Errc::database_went_back;
+    co_return problem(Error{for_good ? due.error().code : Errc::unavailable,
+                            "not ready: " + due.error().message});
   }
   co_return json_response(200, R"({"status":"ready"})");
+}
+
+std::string store_stats(const StoreWatch::Seen& seen) {
+  std::vector<std::string> warnings;
+  for (const auto& warning : seen.warnings) warnings.push_back(json_string(warning));
+  JsonObject store;
+  store.number("looks", seen.looks)
+      .number("oldest_xmin_age", seen.upkeep.oldest_xmin_age)
+      .string("held_by", seen.upkeep.held_by)
+      .number("transitions", seen.upkeep.transitions)
+      .number("log_bytes", seen.upkeep.log_bytes)
+      .number("clock_ahead_ms", seen.store_ahead.count())
+      .raw("warnings", json_array(warnings));
+  return std::move(store).text();
 }
 
 HttpResponse stats(RouteContext& context) {
@@ -49,13 +65,24 @@ HttpResponse stats(RouteContext& context) {
       .number("dropped", chain.dropped)
       .number("queued", static_cast<std::int64_t>(chain.queued))
       .number("connections", chain.connections);
+  const auto desk = context.processor.hints();
+  const auto signatures = context.signer.stats();
+  hints.number("received", desk.received)
+      .number("asking", static_cast<std::int64_t>(desk.asking))
+      .number("waiting", static_cast<std::int64_t>(desk.waiting))
+      .number("coalesced", desk.coalesced)
+      .number("limited", desk.refused)
+      .number("unauthorized", signatures.refused)
+      .number("skewed", signatures.skewed)
+      .number("last_skew_ms", signatures.last_skew_ms);
   JsonObject body;
   body.string("version", context.options.version)
       .number("in_flight", context.processor.in_flight())
       .number("held", static_cast<std::int64_t>(context.processor.held()))
       .number("timers_armed", static_cast<std::int64_t>(context.processor.timers_armed()))
       .raw("engine", std::move(engines).text())
-      .raw("chain", std::move(hints).text());
+      .raw("chain", std::move(hints).text())
+      .raw("store", store_stats(context.store_watch.seen()));
   return json_response(200, std::move(body).text());
 }
 

@@ -20,6 +20,7 @@
 #include "sequential/services/service.h"
 #include "sequential/storage/store.h"
 #include "work/processor.h"
+#include "work/store_watch.h"
 
 namespace sequential::server {
 
@@ -47,6 +48,7 @@ struct RouteContext {
   Processor& processor;
   ChainSigner& signer;
   ChainClient& chain;
+  const StoreWatch& store_watch;
   const Clock& clock;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining

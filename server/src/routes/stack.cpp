@@ -37,21 +37,35 @@ Result<StackRunId> read_id(const std::string& body) {
   return StackRunId{id};
 }
 
+HttpResponse told(Processor::Hinted how) {
+  switch (how) {
+    case Processor::Hinted::taken:
+      return json_response(202, R"({"success":true,"data":{"status":"accepted"}})");
+    case Processor::Hinted::coalesced:  // one that came before it does its work
+      return json_response(202, R"({"success":true,"data":{"status":"coalesced"}})");
+    case Processor::Hinted::deferred:  // its row is in the database, asked for as slots come free
+      return json_response(202, R"({"success":true,"data":{"status":"deferred"}})");
+    case Processor::Hinted::refused:
+      break;
+  }
+  return problem(Error{Errc::overloaded,
+                       "more hints wait than chain.hints_max allows; nothing is lost: the sweep "
+                       "finds the work"});
+}
+
 Answer process(RouteContext& context, const HttpRequest& request) {
   const auto id = read_id(request.body);
   if (id.has_error()) co_return problem(id.error());
   const bool by_chain = !request.chain.empty();
-  const auto via = by_chain ? storage::Via::chain : storage::Via::manual;
   if (!context.ready) co_return problem(Error{Errc::shutting_down, "the server is stopping"});
-  if (parse_prefer(request.prefer).respond_async) {
-    const bool taken = context.processor.accept(id.value(), via);
-    // A dropped hint is no error: its row is in the database and asked for as slots come free.
-    co_return json_response(202, taken ? R"({"success":true,"data":{"status":"accepted"}})"
-                                       : R"({"success":true,"data":{"status":"deferred"}})");
+  // What a node signed is a hint and is bounded as one, whatever it prefers.
+  if (by_chain || parse_prefer(request.prefer).respond_async) {
+    const auto via = by_chain ? storage::Via::chain : storage::Via::manual;
+    co_return told(context.processor.hint(id.value(), via));
   }
-  const Report report = co_await context.processor.process(id.value(), via);
+  const Report report = co_await context.processor.process(id.value(), storage::Via::manual);
   // A hint may come late, or for a run that was cleared; a person who asks by hand is told.
-  if (!by_chain && id.value() && report.status == "not_runnable") {
+  if (id.value() && report.status == "not_runnable") {
     auto read = [&context, &id](auto done) {
       context.store.stack_run(id.value(), std::move(done));
     };

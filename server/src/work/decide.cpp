@@ -51,6 +51,26 @@ CallDecision decide_unknown(const storage::Work& work) {
   return failed(error, work);
 }
 
+CallDecision decide_refused(const Error& refusal, const storage::Work& work) {
+  services::CallError error;
+  error.errc = Errc::internal;
+  error.message = "the call was made, but its outcome cannot be stored: " + refusal.message;
+  return failed(error, work);
+}
+
+void decide_refused(const Error& refusal, storage::SliceCommit& commit) {
+  commit.calls.clear();
+  commit.logs.clear();
+  commit.end = storage::SliceEnd::failed;
+  commit.flush = storage::Flush::durable;
+  commit.payload =
+      std::move(JsonObject()
+                    .string("name", "Error")
+                    .string("code", error_code_name(Errc::internal))
+                    .string("message", "what the task did cannot be stored: " + refusal.message))
+          .text();
+}
+
 CallDecision decide_call(services::CallReply reply, const storage::Work& work,
                          const services::CallPolicy& policy, std::int64_t payload_bytes_max,
                          double random01) {

@@ -29,6 +29,12 @@ CallDecision decide_call(services::CallReply reply, const storage::Work& work,
 // The call was begun at most once before and must not be sent again.
 CallDecision decide_unknown(const storage::Work& work);
 
+// The store will never take this call's outcome (Errc::internal): the call fails instead of being
+// made again and again.
+CallDecision decide_refused(const Error& refusal, const storage::Work& work);
+// Nor what this slice did: the run fails.
+void decide_refused(const Error& refusal, storage::SliceCommit& commit);
+
 struct SliceFacts {
   storage::Grant root;
   std::int64_t delivered_through = 0;

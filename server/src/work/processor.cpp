@@ -39,7 +39,8 @@ Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime
       fire_(std::move(fire)),
       held_(options_.lease.length * 2 / 3),
       sessions_(options_.sessions_max),
-      timers_(io, clock, options_.timers_max, [this](StackRunId id) { timer_due(id); }) {}
+      timers_(io, clock, options_.timers_max, [this](StackRunId id) { timer_due(id); }),
+      hints_(options_.hint_claims_max, options_.hints_max) {}
 
 void Processor::timer_due(StackRunId id) {
   if (!id) {  // armed by the sweep for whatever is due then, or by news: look again
@@ -78,6 +79,7 @@ void Processor::free_slot() {
     }
     next = waiting_.front();
     waiting_.pop_front();
+    waiting_ids_.erase(next.first);
   }
   accept(next.first, next.second);
 }
@@ -90,11 +92,47 @@ bool Processor::accept(StackRunId id, storage::Via via) {
   }
   if (id && held_.is_held(id)) {
     const std::lock_guard lock(mutex_);
-    waiting_.emplace_back(id, via);
+    if (waiting_ids_.insert(id).second) waiting_.emplace_back(id, via);
     return true;
   }
   missed_ = true;
   return false;
+}
+
+Processor::Hinted Processor::hint(StackRunId id, storage::Via via) {
+  // What is claimed here costs the store nothing.
+  if (id && held_.is_held(id)) return accept(id, via) ? Hinted::taken : Hinted::deferred;
+  switch (hints_.arrive({id, via})) {
+    case HintDesk::Answer::begin:
+      return begin_hint(Hint{id, via}) ? Hinted::taken : Hinted::deferred;
+    case HintDesk::Answer::waits:
+      return Hinted::taken;
+    case HintDesk::Answer::doubled:
+      return Hinted::coalesced;
+    case HintDesk::Answer::full:
+      break;
+  }
+  missed_ = true;
+  return Hinted::refused;
+}
+
+// Begins that one, or the next for which there is a slot; false if there was none for the first.
+bool Processor::begin_hint(std::optional<Hint> hint) {
+  for (bool first = true; hint; first = false) {
+    if (auto slot = take_slot()) {
+      net::co_spawn(io_, run_hint(hint->id, hint->via, std::move(*slot)), log_escaped);
+      return first;
+    }
+    missed_ = true;
+    hint = hints_.answered(hint->id, false);
+  }
+  return false;
+}
+
+net::awaitable<void> Processor::run_hint(StackRunId id, storage::Via via, Slot slot) {
+  Asking asking(*this, id);
+  co_await process_in_slot(id, via, &asking);
+  (void)slot;
 }
 
 net::awaitable<void> Processor::run_detached(StackRunId id, storage::Via via, Slot slot) {
@@ -111,7 +149,8 @@ net::awaitable<Report> Processor::process(StackRunId id, storage::Via via) {
   co_return co_await process_in_slot(id, via);
 }
 
-net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via via) {
+net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via via,
+                                                  Asking* asking) {
   const Gate::Pass pass = gate_.enter();
   if (!pass) co_return Report{id, {}, "draining", {}};
   if (id) {
@@ -133,6 +172,7 @@ net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via vi
     };
     const MonoTime asked = clock_.monotonic();
     auto claimed = co_await completes<Result<std::optional<storage::Work>>>(std::move(start));
+    if (asking != nullptr) asking->answered(claimed.has_value() && !claimed.value());
     if (claimed.has_error()) {
       co_return Report{id, {}, std::string(error_code_name(claimed.error().code)), {}};
     }
@@ -142,11 +182,16 @@ net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via vi
     taken = Held::Taken{std::move(*claimed.value()), Micros{0}, !held_.is_trusted(asked, now)};
     held_.add_taken(taken->work, now, asked);
   }
+  if (asking != nullptr) asking->answered(false);
   if (taken->doubtful && !co_await still_ours(taken->work.grant)) {
     held_.remove(taken->work.grant);
     co_return Report{id, taken->work.grant.run, "fenced", {}};
   }
   const storage::Grant grant = taken->work.grant;
+  if (const auto standing = store_.standing(); standing.has_error()) {
+    held_.remove(grant);  // nobody knows whether this claim is still one
+    co_return Report{id, grant.run, std::string(error_code_name(standing.error().code)), {}};
+  }
   Report report = co_await run_work(std::move(*taken), via);
   held_.remove(grant);
   co_return report;

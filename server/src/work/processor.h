@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "chain/hint_desk.h"
 #include "sequential/base/clock.h"
 #include "sequential/base/error.h"
 #include "sequential/base/gate.h"
@@ -45,6 +46,8 @@ double random01();  // in [0, 1)
 struct ProcessorOptions {
   storage::Lease lease;
   int in_flight_max = 1024;
+  std::size_t hint_claims_max = 8;  // hints that ask the store at the same time
+  std::size_t hints_max = 10'000;    // hints that wait to
   bool handoff = true;  // the chain goes to this node itself
   int crashes_max = 3;
   Millis sweep_period{5'000};
@@ -76,6 +79,10 @@ class Processor {
   net::awaitable<Report> process(StackRunId id, storage::Via via);
   // The same without waiting; false if there was no free slot and the hint was dropped.
   bool accept(StackRunId id, storage::Via via);
+  // The same for a hint from outside, of which only so many may ask the store (HintDesk).
+  enum class Hinted { taken, coalesced, deferred, refused };
+  Hinted hint(StackRunId id, storage::Via via);
+  HintDesk::Stats hints() const { return hints_.stats(); }
 
   // A claim made elsewhere in this node (submit with handoff) by a request sent at `asked`, or just
   // now: keeps it and fires its hint.
@@ -154,12 +161,32 @@ class Processor {
     const TaskRunId run_;
     bool taken_ = false;
   };
+  // A hint's turn to ask the store, until told what it heard or destroyed.
+  class Asking {
+   public:
+    Asking(Processor& owner, StackRunId id) : owner_(owner), id_(id) {}
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+    ~Asking() { answered(false); }
+    void answered(bool nothing) {
+      if (std::exchange(done_, true)) return;
+      owner_.begin_hint(owner_.hints_.answered(id_, nothing));
+    }
+
+   private:
+    Processor& owner_;
+    const StackRunId id_;
+    bool done_ = false;
+  };
   std::optional<Slot> take_slot();
   void timer_due(StackRunId id);
   net::awaitable<void> sweep_for_timer();
   void free_slot();
 
-  net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via);
+  bool begin_hint(std::optional<Hint> hint);
+  net::awaitable<void> run_hint(StackRunId id, storage::Via via, Slot slot);
+  net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via,
+                                         Asking* asking = nullptr);
   net::awaitable<void> run_detached(StackRunId id, storage::Via via, Slot slot);
   net::awaitable<bool> still_ours(storage::Grant grant);
   net::awaitable<Report> run_work(Held::Taken taken, storage::Via via);
@@ -200,6 +227,7 @@ class Processor {
   Sessions sessions_;
   RunWatch watch_;
   WakeTimers timers_;
+  HintDesk hints_;
   Gate gate_;
   std::atomic<int> in_flight_{0};
   std::atomic<bool> look_soon_{false};  // a pass for news is on its way
@@ -208,6 +236,7 @@ class Processor {
   std::atomic<std::int64_t> publications_{0};
   std::mutex mutex_;
   std::deque<std::pair<StackRunId, storage::Via>> waiting_;  // held claims without a slot; guarded
+  std::unordered_set<StackRunId> waiting_ids_;               // of those; guarded
   std::unordered_map<TaskFunctionId, std::shared_ptr<const engine::TaskCode>> code_;  // guarded
   std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;  // guarded
   std::unordered_set<TaskRunId> slicing_;    // with a slice at work here; guarded

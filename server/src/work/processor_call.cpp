@@ -163,8 +163,16 @@ net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDec
   auto write = [this, &record](auto done) { store_.record_outcome(record, std::move(done)); };
   const MonoTime asked = clock_.monotonic();
   const MonoTime give_up = asked + options_.lease.length;
-  auto recorded =
-      co_await until_stored<storage::OutcomeRecorded>(io_, clock_, give_up, std::move(write));
+  auto recorded = co_await until_stored<storage::OutcomeRecorded>(io_, clock_, give_up, write);
+  if (recorded.has_error() && recorded.error().code == Errc::internal) {
+    log_error("an outcome is never going to be stored: the call fails",
+              {{"stack_run", work.grant.id.value}, {"reason", recorded.error().message}});
+    decision = decide_refused(recorded.error(), work);
+    record.end = decision.end;
+    record.payload = std::move(decision.payload);
+    record.retry_after = Millis{0};
+    recorded = co_await until_stored<storage::OutcomeRecorded>(io_, clock_, give_up, write);
+  }
 
   Report report{work.grant.id, work.grant.run, {}, {}};
   if (recorded.has_error()) {

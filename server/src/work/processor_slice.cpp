@@ -229,8 +229,14 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
   auto write = [this, &commit](auto done) { store_.commit_slice(commit, std::move(done)); };
   const MonoTime asked = clock_.monotonic();
   const MonoTime give_up = asked + options_.lease.length;
-  auto committed =
-      co_await until_stored<storage::SliceCommitted>(io_, clock_, give_up, std::move(write));
+  auto committed = co_await until_stored<storage::SliceCommitted>(io_, clock_, give_up, write);
+  const bool pauses = commit.end == storage::SliceEnd::paused;
+  if (committed.has_error() && committed.error().code == Errc::internal && !pauses) {
+    log_error("a slice is never going to be stored: its run fails",
+              {{"run", work.grant.run.value}, {"reason", committed.error().message}});
+    decide_refused(committed.error(), commit);
+    committed = co_await until_stored<storage::SliceCommitted>(io_, clock_, give_up, write);
+  }
 
   Report report{work.grant.id, work.grant.run, {}, {}};
   if (committed.has_error()) {
@@ -261,13 +267,13 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
     drop_run(run);
     watch_.ended(run);
   }
-  const WallTime now = clock_.now();
-  for (auto& call : done.calls) {
+  for (std::size_t i = 0; i < done.calls.size(); ++i) {
+    storage::CommittedCall& call = done.calls[i];
     if (call.work) {
       held_.add(std::move(*call.work), clock_.monotonic(), asked);
       fire(call.id, report);
     } else if (call.available_at) {
-      timers_.arm(call.id, *call.available_at - now);
+      timers_.arm(call.id, commit.calls[i].delay);  // by no clock: ours may be wrong
     } else if (commit.handoff) {
       missed_ = true;  // more calls than free slots: the oldest is asked for as slots come free
     } else {

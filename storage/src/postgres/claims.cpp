@@ -29,6 +29,15 @@ std::optional<Work> claimed_work(const Rows& rows) {
   return work;
 }
 
+Answered<std::optional<Work>> claimed(const Try& attempt, const Rows& rows) {
+  std::optional<Work> work = claimed_work(rows);
+  if (work) {
+    const Grant& grant = work->grant;
+    attempt.acknowledged({Witness::Kind::claim, grant.id.value, grant.epoch, 0});
+  }
+  return Result<std::optional<Work>>(std::move(work));
+}
+
 std::int64_t length_of(const Lease& lease) {
   return static_cast<std::int64_t>(lease.length.count());
 }
@@ -60,14 +69,14 @@ Answered<std::optional<Work>> claim(const Try& attempt, StackRunId id, const Lea
   Params params = attempt.head();
   params.add(id.value).add(lease.node).add(length_of(lease));
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.claim, params));
-  return Result<std::optional<Work>>(claimed_work(rows));
+  return claimed(attempt, rows);
 }
 
 Answered<std::optional<Work>> claim_next(const Try& attempt, const Lease& lease) {
   Params params = attempt.head();
   params.add(lease.node).add(length_of(lease));
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.claim_next, params));
-  return Result<std::optional<Work>>(claimed_work(rows));
+  return claimed(attempt, rows);
 }
 
 Answered<std::vector<Grant>> extend(const Try& attempt, const std::vector<Grant>& grants,
@@ -98,6 +107,7 @@ Answered<void> release(const Try& attempt, const Grant& grant) {
   params.add(grant.id.value).add(grant.epoch);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.release, params));
   if (auto error = told(rows)) return Result<void>(*std::move(error));
+  attempt.acknowledged({Witness::Kind::attempt, grant.id.value, grant.epoch, attempt.token});
   return Result<void>(success());
 }
 
@@ -107,6 +117,8 @@ Answered<SliceLostResult> slice_lost(const Try& attempt, const SliceLost& lost) 
   params.add(lost.why == Lost::engine_killed).add(lost.crashes_max).add(lost.detail);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.slice_lost, params));
   if (auto error = told(rows)) return Result<SliceLostResult>(*std::move(error));
+  const Grant& root = lost.root;
+  attempt.acknowledged({Witness::Kind::attempt, root.id.value, root.epoch, attempt.token});
   return Result<SliceLostResult>(SliceLostResult{rows.integer(0, 2), rows.boolean(0, 3)});
 }
 

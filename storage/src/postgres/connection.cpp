@@ -75,6 +75,17 @@ class Receiver final : public pqxx::notification_receiver {
 };
 #endif
 
+// libpqxx 6 turns some errors into exceptions of their own and drops their code.
+std::string sqlstate_of(const pqxx::sql_error& error) {
+  if (!error.sqlstate().empty()) return error.sqlstate();
+  if (dynamic_cast<const pqxx::insufficient_privilege*>(&error) != nullptr) return "42501";
+  if (dynamic_cast<const pqxx::undefined_function*>(&error) != nullptr) return "42883";
+  if (dynamic_cast<const pqxx::undefined_table*>(&error) != nullptr) return "42P01";
+  if (dynamic_cast<const pqxx::undefined_column*>(&error) != nullptr) return "42703";
+  if (dynamic_cast<const pqxx::feature_not_supported*>(&error) != nullptr) return "0A000";
+  return "";
+}
+
 constexpr int kReadableLooks = 8;  // a server's last words and the end of file come in pieces
 
 // The first line, without the server's prefix and without the password.
@@ -211,7 +222,8 @@ struct Connection::Impl {
     } catch (const pqxx::transaction_rollback& e) {
       return DbError{DbError::Fate::again, "40001", tidy(e.what(), options.secret)};
     } catch (const pqxx::sql_error& e) {
-      return DbError{fate_of(e.sqlstate(), open()), e.sqlstate(), tidy(e.what(), options.secret)};
+      const std::string sqlstate = sqlstate_of(e);
+      return DbError{fate_of(sqlstate, open()), sqlstate, tidy(e.what(), options.secret)};
     } catch (const pqxx::broken_connection& e) {
       return DbError{DbError::Fate::lost, "", tidy(e.what(), options.secret)};
     } catch (const std::exception& e) {

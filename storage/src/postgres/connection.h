@@ -123,6 +123,8 @@ class Connection {
   // What came since, waiting until `until` for the first or for `wake_fd` to become readable.
   Answer<std::vector<std::string>> wait(MonoTime until, int wake_fd);
 
+  std::uint64_t era = 0;  // between which failovers it was made (history.h)
+
   struct Impl;
 
  private:

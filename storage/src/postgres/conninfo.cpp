@@ -56,6 +56,12 @@ std::string session_settings(const PostgresOptions& options) {
   return "-c statement_timeout=" + ms(options.statement_timeout) +
          " -c lock_timeout=" + ms(options.lock_timeout) +
          " -c idle_in_transaction_session_timeout=" + ms(options.idle_in_transaction_timeout) +
+         // The server's own, on TCP: a client that is cut off, or reads no more, in the middle of a
+         // large answer would otherwise keep its row locks for as long as the kernel is patient.
+         " -c tcp_keepalives_idle=" + std::to_string(kKeepaliveIdleSeconds) +
+         " -c tcp_keepalives_interval=" + std::to_string(kKeepaliveIntervalSeconds) +
+         " -c tcp_keepalives_count=" + std::to_string(kKeepaliveCount) +
+         " -c tcp_user_timeout=" + ms(options.tcp_user_timeout) +
          " -c default_transaction_isolation=read\\ committed -c bytea_output=hex -c jit=off"
          " -c enable_seqscan=off" +
          " -c client_min_messages=warning";

@@ -19,24 +19,24 @@ Deadlines::~Deadlines() {
 }
 
 Deadlines::Watch::Watch(Deadlines& deadlines, int fd, Millis length)
-    : deadlines_(deadlines), fd_(fd) {
+    : deadlines_(deadlines) {
   const MonoTime until = deadlines_.clock_.monotonic() + length;
   const std::lock_guard lock(deadlines_.mutex_);
-  deadlines_.watched_[fd_] = until;
+  deadlines_.watched_[this] = {fd, until};
 }
 
 Deadlines::Watch::~Watch() {
   const std::lock_guard lock(deadlines_.mutex_);
-  deadlines_.watched_.erase(fd_);
+  deadlines_.watched_.erase(this);
 }
 
 void Deadlines::loop() {
   std::unique_lock lock(mutex_);
   while (!stop_.wait_for(lock, kLookEvery, [this] { return stopping_; })) {
     const MonoTime now = clock_.monotonic();
-    for (const auto& [fd, until] : watched_) {
+    for (const auto& [watch, watched] : watched_) {
       // Whoever waits on it gets an end of file at once; the descriptor stays theirs to close.
-      if (until <= now) ::shutdown(fd, SHUT_RDWR);
+      if (watched.until <= now) ::shutdown(watched.fd, SHUT_RDWR);
     }
   }
 }

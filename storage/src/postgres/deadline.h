@@ -31,17 +31,22 @@ class Deadlines {
 
    private:
     Deadlines& deadlines_;
-    const int fd_;
   };
 
  private:
+  struct Watched {
+    int fd = -1;
+    MonoTime until{};
+  };
   void loop();
 
   const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable stop_;
   bool stopping_ = false;                        // guarded by mutex_
-  std::unordered_map<int, MonoTime> watched_;    // guarded by mutex_; by descriptor
+  // By watch: libpq closes a connection that broke, and another thread may be given its descriptor
+  // before the watch has ended. Guarded by mutex_.
+  std::unordered_map<const Watch*, Watched> watched_;
   std::thread thread_;
 };
 

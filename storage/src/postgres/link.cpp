@@ -23,6 +23,7 @@ Link::Link(const PostgresOptions& options, Conninfo conninfo, const Clock& clock
       conninfo_(std::move(conninfo)),
       clock_(clock),
       deadlines_(clock),
+      history_(options.schema, options.strict, clock),
       prepare_(options.prepare) {}
 
 ConnectionOptions Link::how() const {
@@ -49,6 +50,7 @@ Answer<std::unique_ptr<Connection>> Link::connect() {
 }
 
 Answer<std::unique_ptr<Connection>> Link::open_and_look() {
+  const std::uint64_t era = history_.era();
   auto opened = Connection::open(how(), deadlines_);
   if (const auto* error = std::get_if<DbError>(&opened)) {
     const bool refused_settings =
@@ -59,6 +61,8 @@ Answer<std::unique_ptr<Connection>> Link::open_and_look() {
   }
   auto& connection = *std::get<std::unique_ptr<Connection>>(opened);
   if (auto error = look(connection)) return *std::move(error);
+  if (auto error = history_.look(connection, true)) return *std::move(error);
+  connection.era = era;
   return opened;
 }
 

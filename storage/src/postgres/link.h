@@ -11,6 +11,7 @@
 
 #include "postgres/conninfo.h"
 #include "postgres/connection.h"
+#include "postgres/history.h"
 
 namespace sequential::storage::postgres {
 
@@ -29,6 +30,11 @@ class Link {
   const PostgresOptions& options() const { return options_; }
   const Conninfo& conninfo() const { return conninfo_; }
   const Clock& clock() const { return clock_; }
+  History& history() { return history_; }
+  // False if the database failed over since: it may lead to what was the primary before.
+  bool is_current(const Connection& connection) const {
+    return connection.era == history_.era();
+  }
 
   // Whether to send statements by name: until the server turns out not to keep them.
   bool prepare() const { return prepare_.load(std::memory_order_relaxed); }
@@ -48,6 +54,7 @@ class Link {
   const Conninfo conninfo_;
   const Clock& clock_;
   Deadlines deadlines_;
+  History history_;
   std::atomic<bool> prepare_;
   std::atomic<bool> bare_{false};  // a pooler refuses session settings at the start
   std::atomic<int> lock_ms_{0};

@@ -3,6 +3,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <utility>
 
@@ -16,6 +17,7 @@ namespace {
 constexpr Millis kHelloEvery{5'000};
 constexpr Millis kHeardFor{16'000};       // three hellos missed: nobody is there
 constexpr Millis kReconnectEvery{1'000};
+constexpr Millis kLookEvery{1'000};       // into the history
 constexpr std::size_t kOutboxMax = 10'000;     // older word is worth nothing
 constexpr std::size_t kPayloadBytesMax = 7'000;  // the server's limit is 8,000
 
@@ -85,27 +87,36 @@ bool NewsWire::connect() {
   auto opened = link_.connect();
   auto* const connection = std::get_if<std::unique_ptr<Connection>>(&opened);
   if (connection == nullptr) return false;
-  if (link_.options().listen) {
-    if (const auto error = (*connection)->listen(channel_)) {
-      if (!std::exchange(listen_refused_, true)) {
-        log_warn("no news from other nodes", {{"reason", error->message}});
-      }
-      return false;
-    }
-  }
+  if (!listen_on(**connection)) return false;
   connection_ = std::move(*connection);
-  next_hello_ = clock_.monotonic();
+  next_hello_ = next_look_ = clock_.monotonic();
   return true;
 }
 
+bool NewsWire::listen_on(Connection& connection) {
+  listening_ = false;
+  if (!link_.options().listen) return true;
+  const auto error = connection.listen(channel_);
+  listening_ = !error.has_value();
+  if (listening_) return true;
+  if (!std::exchange(listen_refused_, true)) {
+    log_warn("no news from other nodes", {{"reason", error->message}});
+  }
+  return error->fate == DbError::Fate::refused;
+}
+
 bool NewsWire::exchange() {
-  const bool hello = link_.options().listen && clock_.monotonic() >= next_hello_;
+  if (!link_.is_current(*connection_)) return false;
+  if (clock_.monotonic() >= next_look_) {
+    if (link_.history().tick(*connection_)) return false;
+    next_look_ = clock_.monotonic() + kLookEvery;
+  }
+  const bool hello = listening_ && clock_.monotonic() >= next_hello_;
   if (hello) next_hello_ = clock_.monotonic() + kHelloEvery;
   const auto payloads = take_payloads(hello);
   if (!payloads.empty() && !send(payloads)) return false;
-  const MonoTime until =
-      link_.options().listen ? next_hello_ : clock_.monotonic() + kHelloEvery;
-  auto received = connection_->wait(until, wake_fd_);
+  auto received =
+      connection_->wait(listening_ ? std::min(next_hello_, next_look_) : next_look_, wake_fd_);
   eventfd_t drained = 0;
   ::eventfd_read(wake_fd_, &drained);
   if (std::holds_alternative<DbError>(received)) return false;

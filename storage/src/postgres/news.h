@@ -4,6 +4,8 @@
 // inside a transition would make all commits of the database wait for each other (the server takes
 // one lock for it until the commit is on disk). So it may get lost, and only speed may depend on
 // it. Nothing is sent while no other node is heard.
+// On the same connection, once a second: whether the database still has what it acknowledged
+// (history.h). Not on the one that renews leases: where answers take long, that one has no time.
 //
 // Channel: sequential_<schema>. Payload: <sender> <word>…, a word being r<stack run id>,
 // e<task run id>, or h for "hello, I am here".
@@ -36,7 +38,8 @@ class NewsWire {
   void tell(char kind, std::int64_t id);
   void loop();
   bool connect();
-  bool exchange();  // false: the connection is gone
+  bool listen_on(Connection& connection);  // false: the connection is gone
+  bool exchange();                         // likewise
   bool send(const std::vector<std::string>& payloads);
   void receive(const std::string& payload);
   bool anybody_there() const;
@@ -50,6 +53,8 @@ class NewsWire {
   const int wake_fd_;
   std::unique_ptr<Connection> connection_;  // the thread's
   MonoTime next_hello_{};                   // the thread's
+  MonoTime next_look_{};                    // the thread's; into the history
+  bool listening_ = false;                  // the thread's
   bool listen_refused_ = false;             // the thread's; said once
   std::atomic<std::int64_t> heard_until_ms_{0};  // monotonic; others are there until then
 

@@ -42,6 +42,7 @@ Result<std::unique_ptr<Store>> open_link(std::unique_ptr<Link> link,
   auto& connection = *std::get<std::unique_ptr<Connection>>(opened);
   SEQUENTIAL_TRY(migrate(connection, link->options().schema, migrations, link->clock()));
   SEQUENTIAL_TRY(const TaskRunId newest, newest_run(connection, link->options()));
+  if (const auto error = link->history().begin(connection)) return to_error(*error);
   return std::unique_ptr<Store>(std::make_unique<PostgresStore>(std::move(link), newest));
 }
 

@@ -26,8 +26,11 @@ Error overloaded() {
 
 Task::Task(std::uint64_t key) : key_(key), token_(random_token()) {}
 
-Pool::Pool(Link& link, const Context& context, int connections, int queue_max)
-    : link_(link), context_(context), queue_max_(static_cast<std::size_t>(queue_max)) {
+Pool::Pool(Link& link, const Context& context, int connections, int queue_max, bool writes)
+    : link_(link),
+      context_(context),
+      queue_max_(static_cast<std::size_t>(queue_max)),
+      writes_(writes) {
   for (int i = 0; i < connections; ++i) threads_.emplace_back([this] { loop(); });
 }
 
@@ -35,7 +38,7 @@ Pool::~Pool() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
-    work_.notify_all();
+    wake_all();
     stop_.notify_all();
   }
   for (std::thread& thread : threads_) thread.join();
@@ -43,44 +46,47 @@ Pool::~Pool() {
 
 void Pool::post(std::unique_ptr<Task> task) {
   task->queued_ = link_.clock().monotonic();
-  bool wake = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (queued_ >= queue_max_) {
-      refused_.push_back(std::move(task));
-      wake = true;
-    } else {
-      ++queued_;
-      if (task->key_ != 0) {
-        const auto [line, fresh] = busy_.try_emplace(task->key_);
-        if (!fresh) {
-          line->second.push_back(std::move(task));
-          return;  // whoever has the key takes it next
-        }
-      }
-      ready_.push_back(std::move(task));
-      wake = sleeping_ > 0;
+  const std::lock_guard lock(mutex_);
+  if (queued_ >= queue_max_) {
+    refused_.push_back(std::move(task));
+    return wake_one();
+  }
+  ++queued_;
+  if (task->key_ != 0) {
+    const auto [line, fresh] = busy_.try_emplace(task->key_);
+    if (!fresh) {
+      line->second.push_back(std::move(task));
+      return;  // whoever has the key takes it next
     }
   }
-  if (wake) work_.notify_one();
+  ready_.push_back(std::move(task));
+  wake_one();
+}
+
+void Pool::wake_one() {
+  if (sleeping_.empty()) return;
+  Session& session = *sleeping_.back();
+  sleeping_.pop_back();
+  session.sleeping = false;
+  session.work.notify_one();
+}
+
+void Pool::wake_all() {
+  while (!sleeping_.empty()) wake_one();
 }
 
 // The next of that key may go.
 void Pool::done_with(std::uint64_t key) {
   if (key == 0) return;
-  bool wake = false;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto line = busy_.find(key);
-    if (line->second.empty()) {
-      busy_.erase(line);
-    } else {
-      ready_.push_back(std::move(line->second.front()));
-      line->second.pop_front();
-      wake = sleeping_ > 0;
-    }
+  const std::lock_guard lock(mutex_);
+  const auto line = busy_.find(key);
+  if (line->second.empty()) {
+    busy_.erase(line);
+  } else {
+    ready_.push_back(std::move(line->second.front()));
+    line->second.pop_front();
+    wake_one();
   }
-  if (wake) work_.notify_one();
 }
 
 void Pool::loop() {
@@ -89,9 +95,9 @@ void Pool::loop() {
   for (;;) {
     while (ready_.empty() && refused_.empty()) {
       if (stopping_ && queued_ == 0) return;
-      ++sleeping_;
-      work_.wait(lock);
-      --sleeping_;
+      session.sleeping = true;
+      sleeping_.push_back(&session);
+      session.work.wait(lock, [&] { return !session.sleeping; });
     }
     const bool refuse = !refused_.empty();
     Line& line = refuse ? refused_ : ready_;
@@ -104,7 +110,7 @@ void Pool::loop() {
       run(session, *task);
       done_with(task->key_);
       lock.lock();
-      if (--queued_ == 0 && stopping_) work_.notify_all();
+      if (--queued_ == 0 && stopping_) wake_all();
       lock.unlock();
     }
     task->finish();
@@ -120,6 +126,7 @@ void Pool::run(Session& session, Task& task) {
   const MonoTime began = link_.clock().monotonic();
   for (int tries = 0; tries < kReconnectTries; ++tries) {
     if (!reach(session, task, again)) return;
+    if (writes_ && link_.history().gone_back()) return task.refuse(link_.history().why());
     const Try attempt{*session.connection, context_,        task.token_,
                           again,               link_.lock_ms(), link_.prepare()};
     const auto error = task.run(attempt);
@@ -150,7 +157,10 @@ void Pool::run(Session& session, Task& task) {
 }
 
 bool Pool::reach(Session& session, Task& task, bool again) {
-  if (session.connection && !session.connection->usable()) session.connection.reset();
+  if (session.connection && (!link_.is_current(*session.connection) ||
+                             !session.connection->usable())) {
+    session.connection.reset();
+  }
   while (!session.connection) {
     auto opened = link_.connect();
     if (auto* connection = std::get_if<std::unique_ptr<Connection>>(&opened)) {
@@ -208,7 +218,7 @@ void Pool::refuse_overdue() {
       }
       overdue.push_back(std::move(task));
     }
-    if (stopping_ && queued_ == 0) work_.notify_all();
+    if (stopping_ && queued_ == 0) wake_all();
   }
   for (auto& task : overdue) {
     task->refuse({Errc::unavailable, "the database cannot be reached: try again later"});

@@ -4,6 +4,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "postgres/upkeep.h"
 #include "sequential/base/fault.h"
 
 namespace sequential::storage::postgres {
@@ -61,13 +62,14 @@ class FunctionTask final : public Task {
 PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
     : link_(std::move(link)),
       context_{Statements(link_->options().schema), link_->clock(),
-               link_->options().use_given_clock},
+               link_->history(), link_->options().use_given_clock},
       queries_(link_->options().schema),
       newest_run_(newest_run.value),
       news_(*link_, link_->clock()),
-      leases_(*link_, context_, kLeaseConnections, link_->options().queue_max),
-      readers_(*link_, context_, link_->options().readers, link_->options().queue_max),
-      transitions_(*link_, context_, link_->options().connections, link_->options().queue_max) {}
+      leases_(*link_, context_, kLeaseConnections, link_->options().queue_max, true),
+      readers_(*link_, context_, link_->options().readers, link_->options().queue_max, false),
+      transitions_(*link_, context_, link_->options().connections, link_->options().queue_max,
+                   true) {}
 
 PostgresStore::~PostgresStore() {
   // An answer may issue another request, of any kind: all pools stay until nothing is owed.
@@ -104,6 +106,11 @@ void PostgresStore::read(Done<T> done, Read read) {
 // Runnable, and claimed for nobody: whoever hears of it may take it.
 void PostgresStore::tell(const Wake& wake) {
   if (!wake.work) news_.tell_runnable(wake.root);
+}
+
+Result<void> PostgresStore::standing() const {
+  if (link_->history().gone_back()) return link_->history().why();
+  return success();
 }
 
 std::optional<DbError> PostgresStore::take_ids(const Try& attempt, std::size_t count,
@@ -317,16 +324,22 @@ void PostgresStore::resume(TaskRunId run, Done<std::vector<StackRunId>> done) {
 void PostgresStore::due(int limit, Done<DueWork> done) {
   How how;
   how.pool = &readers_;
-  auto apply = [limit](const Try& attempt) { return postgres::due(attempt, limit); };
+  auto apply = [this, limit](const Try& attempt) -> Answered<DueWork> {
+    if (const auto sound = standing(); sound.has_error()) return Result<DueWork>(sound.error());
+    return postgres::due(attempt, limit);
+  };
   auto touch = [](auto&, DueWork&) { FAULT_POINT("sweep.after_select"); };
   write<DueWork>(std::move(done), how, std::move(apply), touch);
 }
 
 // Others may be alive: their leases end by themselves.
-void PostgresStore::recover(std::string /*node*/, Done<std::int64_t> done) {
+void PostgresStore::recover(std::string /*node*/, std::string died, Done<std::int64_t> done) {
   How how;
   how.pool = &leases_;
-  auto apply = [](const Try&) { return Answered<std::int64_t>(Result<std::int64_t>(0)); };
+  auto apply = [died = std::move(died)](const Try& attempt) -> Answered<std::int64_t> {
+    if (died.empty()) return Result<std::int64_t>(0);
+    return postgres::recover(attempt, died);
+  };
   write<std::int64_t>(std::move(done), how, std::move(apply), kNoTouch);
 }
 
@@ -417,6 +430,14 @@ void PostgresStore::status(Done<StoreStatus> done) {
   read(std::move(done), [this](Queries& q) {
     return q.status(link_->options().schema, link_->conninfo().location, context_.now());
   });
+}
+
+// On a reader's connection too: the one that renews leases must never wait for a look around.
+void PostgresStore::upkeep(Done<Upkeep> done) {
+  How how;
+  how.pool = &readers_;
+  auto apply = [](const Try& attempt) { return postgres::upkeep(attempt); };
+  write<Upkeep>(std::move(done), how, apply, kNoTouch);
 }
 
 void PostgresStore::keystore_get(std::string name_space, std::string key,

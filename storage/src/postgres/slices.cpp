@@ -98,6 +98,21 @@ std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& 
   return calls;
 }
 
+// What was committed lazily a crash may take back; what claims the root again is never lazy.
+void remember(const Try& attempt, const SliceCommit& commit, const SliceCommitted& committed) {
+  const bool ended = commit.end == SliceEnd::completed || commit.end == SliceEnd::failed;
+  if (ended) {
+    attempt.acknowledged({Witness::Kind::end, commit.root.id.value, 0, attempt.token});
+  } else if (committed.root && committed.root->work) {
+    const Grant& root = committed.root->work->grant;
+    attempt.acknowledged({Witness::Kind::claim, root.id.value, root.epoch, 0});
+  } else if (must_be_on_disk(commit) && !committed.calls.empty()) {
+    attempt.acknowledged({Witness::Kind::claim, committed.calls.back().id.value, 0, 0});
+  } else if (must_be_on_disk(commit)) {
+    attempt.context.history.acknowledged();
+  }
+}
+
 }  // namespace
 
 bool must_be_on_disk(const SliceCommit& commit) {
@@ -111,7 +126,9 @@ Answer<std::vector<std::int64_t>> new_stack_run_ids(const Try& attempt, int coun
   Params params;
   params.add(count);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.stack_run_ids, params));
-  return rows.integers(0, 0);
+  std::vector<std::int64_t> ids = rows.integers(0, 0);
+  if (!ids.empty()) attempt.acknowledged({Witness::Kind::ids, ids.back(), 0, 0});
+  return ids;
 }
 
 Answered<SliceCommitted> commit_slice(const Try& attempt, const SliceCommit& commit,
@@ -145,6 +162,7 @@ Answered<SliceCommitted> commit_slice(const Try& attempt, const SliceCommit& com
       work.task_name = rows.bytes(0, kTaskName);
     }
   }
+  remember(attempt, commit, committed);
   if (rows.boolean(0, kParentWoken)) {
     Wake& wake = committed.parent.emplace();
     wake.run = rows.id<TaskRunId>(0, kParentRun);
@@ -166,6 +184,9 @@ Answered<OutcomeRecorded> record_outcome(const Try& attempt, const OutcomeRecord
   add_lease(params, record.handoff);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.record_outcome, params));
   if (auto error = told(rows)) return Result<OutcomeRecorded>(*std::move(error));
+  const bool again = record.end == CallEnd::retry;
+  attempt.acknowledged({again ? Witness::Kind::attempt : Witness::Kind::end, record.call.id.value,
+                        again ? record.call.epoch : 0, attempt.token});
   OutcomeRecorded recorded;
   recorded.delivered_as = rows.integer(0, 2);
   recorded.at = rows.time(0, 3);

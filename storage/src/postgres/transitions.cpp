@@ -24,6 +24,8 @@ Params Try::head() const {
   return params;
 }
 
+void Try::acknowledged(const Witness& witness) const { context.history.acknowledged(witness); }
+
 Statements::Statements(const std::string& schema) {
   const std::string quoted = "\"" + schema + "\".";
   const auto call = [&](const char* function, int parameters) {
@@ -43,6 +45,7 @@ Statements::Statements(const std::string& schema) {
   pause = call("pause_v1", 7);
   resume = call("resume_v1", 5);
   due = call("due_v1", 2);
+  recover = call("recover_v1", 3);
   clear = call("clear_v1", 3);
   keystore_put = call("keystore_put_v1", 8);
   keystore_version = Statement("SELECT version FROM " + quoted +
@@ -84,6 +87,9 @@ Answered<Published> publish(const Try& attempt, const Publication& p) {
   published.id = rows.id<TaskFunctionId>(0, 0);
   published.version = rows.small(0, 1);
   published.created = rows.boolean(0, 2);
+  if (published.created) {
+    attempt.acknowledged({Witness::Kind::function, published.id.value, 0, attempt.token});
+  }
   return Result<Published>(published);
 }
 
@@ -104,6 +110,7 @@ Answered<Submitted> submit(const Try& attempt, const Submission& s, TaskRunId fl
   submitted.status = run_status_from(rows.text(0, 4)).value_or(RunStatus::queued);
   submitted.created_at = rows.time(0, 5);
   submitted.existing = rows.boolean(0, 6);
+  attempt.acknowledged({Witness::Kind::run, submitted.run.value, submitted.created_at.ms, 0});
   if (!rows.null(0, 7)) {
     Work& work = submitted.work.emplace();
     work.grant = {submitted.root, submitted.run, 1};
@@ -120,6 +127,7 @@ Answered<std::optional<Wake>> cancel(const Try& attempt, TaskRunId run,
   params.add(run.value).add(error);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.cancel, params));
   if (auto refused = told(rows)) return Result<std::optional<Wake>>(*std::move(refused));
+  attempt.context.history.acknowledged();
   std::optional<Wake> wake;
   if (rows.boolean(0, 2)) {
     wake.emplace();
@@ -135,6 +143,7 @@ Answered<void> pause(const Try& attempt, TaskRunId run, const std::string& reaso
   params.add(run.value).add(reason).add(detail);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.pause, params));
   if (auto error = told(rows)) return Result<void>(*std::move(error));
+  attempt.context.history.acknowledged();
   return Result<void>(success());
 }
 
@@ -143,15 +152,24 @@ Answered<std::vector<StackRunId>> resume(const Try& attempt, TaskRunId run) {
   params.add(run.value);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.resume, params));
   if (auto error = told(rows)) return Result<std::vector<StackRunId>>(*std::move(error));
+  attempt.context.history.acknowledged();
   std::vector<StackRunId> ids;
   for (const std::int64_t id : rows.integers(0, 2)) ids.emplace_back(id);
   return Result<std::vector<StackRunId>>(std::move(ids));
+}
+
+Answered<std::int64_t> recover(const Try& attempt, const std::string& node) {
+  Params params;
+  params.add(attempt.context.now()).add(attempt.lock_ms).add(node);
+  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.recover, params));
+  return Result<std::int64_t>(rows.integer(0, 0));
 }
 
 Answered<std::int64_t> clear(const Try& attempt) {
   Params params;
   params.add(attempt.lock_ms).add(attempt.token).add(attempt.again);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.clear, params));
+  attempt.context.history.acknowledged();
   return Result<std::int64_t>(rows.integer(0, 0));
 }
 
@@ -169,7 +187,9 @@ Answered<std::int64_t> keystore_put(const Try& attempt, const std::string& name_
     params.add(attempt.context.now()).add(attempt.lock_ms).add(attempt.token).add(name_space);
     params.add(key).add(key_id).add(version).add(seal(version));
     SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.keystore_put, params));
-    if (rows.boolean(0, 0)) return Result<std::int64_t>(version);
+    if (!rows.boolean(0, 0)) continue;
+    attempt.context.history.acknowledged();
+    return Result<std::int64_t>(version);
   }
   return Result<std::int64_t>(
       Error(Errc::conflict, "other puts of this key came first, again and again"));
@@ -186,7 +206,10 @@ Answered<bool> keystore_delete(const Try& attempt, const std::string& name_space
     seen = true;
     params.add(newest.integer(0, 0));
     SEQUENTIAL_ROWS(deleted, attempt.run(attempt.context.sql.keystore_delete, params));
-    if (deleted.size() == 1) return Result<bool>(true);
+    if (deleted.size() == 1) {
+      attempt.context.history.acknowledged();
+      return Result<bool>(true);
+    }
     seen = false;  // another write came first: what is there now is another entry
   }
   return Result<bool>(Error(Errc::conflict, "other writes of this key came first"));

@@ -17,13 +17,14 @@ namespace sequential::storage::postgres {
 struct Statements {
   explicit Statements(const std::string& schema);
   Statement publish, submit, claim, claim_next, commit_slice, record_outcome, slice_lost, release,
-      extend, cancel, pause, resume, due, clear, stack_run_ids,
+      extend, cancel, pause, resume, due, clear, stack_run_ids, recover,
       keystore_version, keystore_put, keystore_delete;
 };
 
 struct Context {
   Statements sql;
   const Clock& clock;
+  History& history;
   bool use_given_clock = false;
   std::int64_t now() const { return use_given_clock ? clock.now().ms : 0; }
 };
@@ -53,6 +54,8 @@ Answered<void> pause(const Try&, TaskRunId, const std::string& reason,
                      const std::string& detail);
 Answered<std::vector<StackRunId>> resume(const Try&, TaskRunId);
 Answered<DueWork> due(const Try&, int limit);
+// Ends the leases of a dead node; how many.
+Answered<std::int64_t> recover(const Try&, const std::string& node);
 Answered<std::int64_t> clear(const Try&);
 Answered<std::int64_t> keystore_put(const Try&, const std::string& name_space,
                                     const std::string& key, const std::string& key_id,

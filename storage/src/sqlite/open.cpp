@@ -42,15 +42,16 @@ Result<void> make_folder(const std::filesystem::path& folder) {
   return success();
 }
 
-// SQLite takes the mode of its log from the database file. It must not be opened here once SQLite
-// has it: closing would drop SQLite's locks. The caller holds the lock file, so nobody has.
-Result<void> make_private_file(const std::string& path) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return cannot_use(path, "open");
-  const bool set = ::fchmod(fd, 0600) == 0;
-  ::close(fd);
-  if (!set) return cannot_use(path, "set the mode of");
-  return success();
+// Where the links of a path lead to, which is where SQLite puts its log. A path that does not exist
+// yet is answered too.
+std::string resolved(const std::string& path) {
+  constexpr int kLinksMax = 40;
+  std::filesystem::path at = path;
+  std::error_code ec;
+  for (int i = 0; i < kLinksMax && std::filesystem::is_symlink(at, ec); ++i) {
+    at = at.parent_path() / std::filesystem::read_symlink(at, ec);
+  }
+  return at.string();
 }
 
 Result<std::string> text_of(Connection& connection, const std::string& sql) {
@@ -183,14 +184,16 @@ Result<std::unique_ptr<Store>> open_locked(const SqliteOptions& options,
 
 }  // namespace
 
-Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
+Result<std::unique_ptr<Store>> open_store(const SqliteOptions& given,
                                           std::span<const Migration> migrations,
                                           const Clock& clock) {
-  SEQUENTIAL_TRY(check_options(options));
+  SEQUENTIAL_TRY(check_options(given));
   configure_library();
+  SqliteOptions options = given;
+  options.path = resolved(given.path);
   SEQUENTIAL_TRY(make_folder(std::filesystem::path(options.path).parent_path()));
   SEQUENTIAL_TRY(auto lock, FileLock::take(options.path + ".lock"));
-  SEQUENTIAL_TRY(make_private_file(options.path));
+  SEQUENTIAL_TRY(lock->take_database(options.path));
   auto store = open_locked(options, migrations, std::move(lock), clock);
   if (store.has_value()) return store;
   Error error = std::move(store).error();

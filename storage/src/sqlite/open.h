@@ -9,7 +9,7 @@
 
 namespace sequential::storage::sqlite {
 
-Result<std::unique_ptr<Store>> open_store(const SqliteOptions& options,
+Result<std::unique_ptr<Store>> open_store(const SqliteOptions& given,
                                           std::span<const Migration> migrations,
                                           const Clock& clock);
 

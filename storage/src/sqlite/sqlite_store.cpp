@@ -155,7 +155,7 @@ void SqliteStore::due(int limit, Done<DueWork> done) {
         [limit](Transaction& tx) { return sqlite::due(tx, limit); }, How{Flush::lazy});
 }
 
-void SqliteStore::recover(std::string node, Done<std::int64_t> done) {
+void SqliteStore::recover(std::string node, std::string /*died*/, Done<std::int64_t> done) {
   write(std::move(done),
         [node = std::move(node)](Transaction& tx) { return sqlite::recover(tx, node); });
 }
@@ -241,6 +241,16 @@ void SqliteStore::logs(TaskRunId run, std::int64_t after_n, int limit,
 void SqliteStore::status(Done<StoreStatus> done) {
   read(std::move(done),
        [path = path_, &clock = clock_](Queries& q) { return q.status(path, clock); });
+}
+
+void SqliteStore::upkeep(Done<Upkeep> done) {
+  read(std::move(done), [this](Queries&) {
+    Upkeep found;
+    found.now = clock_.now();
+    found.log_bytes = writer_->log_bytes();
+    found.transitions = writer_->counts().transitions;
+    return Result<Upkeep>(std::move(found));
+  });
 }
 
 void SqliteStore::keystore_get(std::string name_space, std::string key, Done<KeystoreEntry> done) {

@@ -42,7 +42,7 @@ class SqliteStore final : public Store {
                Done<JournalPage>) override;
   void outcomes(TaskRunId, std::int64_t after, int limit, Done<std::vector<Outcome>>) override;
   void due(int limit, Done<DueWork>) override;
-  void recover(std::string node, Done<std::int64_t>) override;
+  void recover(std::string node, std::string died, Done<std::int64_t>) override;
 
   void run(TaskRunId, Done<TaskRun>) override;
   void runs(RunFilter, Done<std::vector<TaskRun>>) override;
@@ -51,6 +51,7 @@ class SqliteStore final : public Store {
   void attempts(StackRunId, Done<std::vector<Attempt>>) override;
   void logs(TaskRunId, std::int64_t after_n, int limit, Done<std::vector<LogEntry>>) override;
   void status(Done<StoreStatus>) override;
+  void upkeep(Done<Upkeep>) override;
   void clear(Done<std::int64_t>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,

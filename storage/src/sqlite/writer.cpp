@@ -117,6 +117,11 @@ Writer::Counts Writer::counts() const {
   return {transitions_.load(), commits_.load(), durable_commits_.load()};
 }
 
+std::int64_t Writer::log_bytes() const {
+  constexpr std::int64_t kFrameBytes = 4'096 + 24;
+  return wal_pages_.load(std::memory_order_relaxed) * kFrameBytes;
+}
+
 void Writer::write_loop() {
   std::vector<std::unique_ptr<Task>> batch;
   std::deque<std::unique_ptr<Task>> refused;

@@ -88,6 +88,7 @@ class Writer {
   // Any thread. With `may_block` the task may be run and finished before this returns.
   void post(std::unique_ptr<Task> task, bool may_block);
   Counts counts() const;
+  std::int64_t log_bytes() const;  // of the write-ahead log that are in use
 
  private:
   struct Session {
@@ -127,7 +128,7 @@ class Writer {
   IdSource ids_;
   Flush synchronous_ = Flush::durable;
   std::optional<Error> broken_;  // a flush failed: what is on disk is unknown until a restart
-  std::int64_t wal_pages_ = 0;      // in the log after the newest commit
+  std::atomic<std::int64_t> wal_pages_{0};  // in the log after the newest commit
   std::int64_t checkpoint_at_ = 0;  // pages in the log that call for a checkpoint
 
   std::atomic<std::int64_t> transitions_{0}, commits_{0}, durable_commits_{0};

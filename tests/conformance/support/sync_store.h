@@ -79,7 +79,9 @@ class SyncStore {
     return ask<std::vector<Outcome>>(&Store::outcomes, run, after, limit);
   }
   auto due(int limit) { return ask<DueWork>(&Store::due, limit); }
-  auto recover(std::string node) { return ask<std::int64_t>(&Store::recover, std::move(node)); }
+  auto recover(std::string node, std::string died = "") {
+    return ask<std::int64_t>(&Store::recover, std::move(node), std::move(died));
+  }
   auto run(TaskRunId run) { return ask<TaskRun>(&Store::run, run); }
   auto runs(RunFilter filter) {
     return ask<std::vector<TaskRun>>(&Store::runs, std::move(filter));

@@ -80,6 +80,30 @@ SliceFacts facts(std::int64_t delivered, std::int64_t calls) {
   return {{StackRunId{1}, TaskRunId{1}, 5}, delivered, calls};
 }
 
+TEST(DecideCall, AnOutcomeThatIsNeverStoredFailsTheCall) {
+  const Error refusal(Errc::internal, "the database refused the data");
+  for (const auto delivery : {storage::Delivery::at_least_once, storage::Delivery::at_most_once}) {
+    const auto decision = decide_refused(refusal, call(delivery, 1));
+    EXPECT_EQ(decision.end, storage::CallEnd::failed);
+    EXPECT_NE(decision.payload.find("\"code\":\"internal\""), std::string::npos);
+    EXPECT_NE(decision.payload.find(refusal.message), std::string::npos);
+  }
+}
+
+TEST(DecideSlice, ASliceThatIsNeverStoredFailsItsRunAndStoresNoneOfItsCalls) {
+  storage::SliceCommit commit;
+  commit.root = {StackRunId{2}, TaskRunId{1}, 7};
+  commit.delivered_through = 3;
+  commit.calls.resize(2);
+  commit.logs.resize(1);
+  decide_refused(Error(Errc::internal, "the database refused the data"), commit);
+  EXPECT_EQ(commit.end, storage::SliceEnd::failed);
+  EXPECT_TRUE(commit.calls.empty() && commit.logs.empty());
+  EXPECT_EQ(commit.root.epoch, 7);
+  EXPECT_EQ(commit.delivered_through, 3);
+  EXPECT_NE(commit.payload.find("\"code\":\"internal\""), std::string::npos);
+}
+
 TEST(DecideSlice, ASuspendedSliceCommitsItsCallsInOrderWithoutWaitingForTheDisk) {
   engine::SliceResult slice;
   slice.calls = {{1, "a", "b", "[]", "", 7}, {2, "c", "d", "[1]", "{}", 8}};

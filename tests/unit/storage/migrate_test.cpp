@@ -1,4 +1,5 @@
-// Migrations: each is applied once, none may change, and a newer database is refused.
+// Migrations: each is applied once, none may change, and a program works on a newer database only
+// if the newer release left it what it needs.
 
 #include "sqlite/migrate.h"
 
@@ -86,15 +87,15 @@ TEST_F(MigrateTest, ADatabaseNewerThanTheBinaryIsRefusedAndLeftAlone) {
   ASSERT_TRUE(migrate(two()).has_value());
   const auto result = migrate({two()[0]});
   ASSERT_TRUE(refused(result, Errc::schema_newer));
-  EXPECT_NE(result.error().message.find("version 2"), std::string::npos);
+  EXPECT_NE(result.error().message.find("0002_two"), std::string::npos) << result.error().message;
   EXPECT_EQ(applied(), "1:one:s1,2:two:s2");
 
   std::filesystem::remove(options_.path);
   open();
   close();
   execute_on(options_.path,
-             "INSERT INTO schema_migrations SELECT max(version) + 1, 'future', 'x', 0"
-             " FROM schema_migrations");
+             "INSERT INTO schema_migrations (version, name, sha256, applied_at)"
+             " SELECT max(version) + 1, 'future', 'x', 0 FROM schema_migrations");
   EXPECT_TRUE(refused(try_open(), Errc::schema_newer));
 }
 
@@ -115,6 +116,96 @@ TEST_F(MigrateTest, OneThatFailsLeavesNothingAndTheNextRunGoesOn) {
   EXPECT_EQ(migrate(two()).value(), 2);
 }
 
+// --- releases side by side -----------------------------------------------------------------------
+
+TEST(CompatibleLevel, IsWhatTheFirstLineSaysAndElseTheMigrationsOwn) {
+  const auto level = [](std::string_view sql) { return compatible_level({7, "x", sql, "s"}); };
+  EXPECT_EQ(level("-- expand\nCREATE TABLE a (x);"), 0);
+  EXPECT_EQ(level("-- expand"), 0);
+  EXPECT_EQ(level("-- contract, compatible from 0006\nDROP TABLE a;"), 6);
+  EXPECT_EQ(level("-- contract, compatible from 0007\n"), 7);
+  // What is not understood spares nobody.
+  for (const char* sql : {"", "CREATE TABLE a (x);", "-- Expand\n", "-- expand and more\n",
+                          "\n-- expand\n", "-- contract\n", "-- contract, compatible from\n",
+                          "-- contract, compatible from 0008\n", "-- contract, compatible from 0\n",
+                          "-- contract, compatible from 0006 or so\n",
+                          "-- contract, compatible from -6\n"}) {
+    EXPECT_EQ(level(sql), 7) << sql;
+  }
+}
+
+// The releases of a product with two tables: the third adds one, the fourth takes the first away,
+// which the third no longer used.
+class Releases : public MigrateTest {
+ protected:
+  // The migrations of the release that has `level` of them.
+  Result<int> start(std::size_t level) {
+    std::vector<Migration> all = two();
+    all.push_back({3, "add", "-- expand\nCREATE TABLE c (z);", "s3"});
+    all.push_back({4, "drop_a", "-- contract, compatible from 0003\nDROP TABLE a;", "s4"});
+    all.push_back({5, "add_more", "-- expand\nCREATE TABLE d (z);", "s5"});
+    all.resize(level);
+    return migrate(all);
+  }
+  std::string recorded() {
+    return ask_file(options_.path,
+                    "SELECT group_concat(version || ':' || program || ':' || compatible_from)"
+                    " FROM schema_migrations");
+  }
+};
+
+TEST_F(Releases, AfterAnExpandTheOlderOneStartsAgainAndChangesNothing) {
+  ASSERT_EQ(start(2).value(), 2);
+  ASSERT_EQ(start(3).value(), 3);
+  EXPECT_EQ(start(2).value(), 3);
+  EXPECT_EQ(recorded(), "1:2:1,2:2:2,3:3:2");
+  EXPECT_TRUE(refused(start(1), Errc::schema_newer));  // two is no expand
+  EXPECT_EQ(start(3).value(), 3);
+}
+
+TEST_F(Releases, AfterAContractOnlyThoseThatItSparesStart) {
+  ASSERT_EQ(start(2).value(), 2);
+  ASSERT_EQ(start(4).value(), 4);
+  EXPECT_EQ(start(3).value(), 4);
+  const auto result = start(2);
+  ASSERT_TRUE(refused(result, Errc::schema_newer));
+  // Enough for somebody who has never seen this to know what to do.
+  for (const std::string part : {"newer release", "schema 0004", "knows 0002", "0004_drop_a",
+                                 "programs below 0003", "backup"}) {
+    EXPECT_NE(result.error().message.find(part), std::string::npos) << result.error().message;
+  }
+  // An expand after it brings nobody back.
+  ASSERT_EQ(start(5).value(), 5);
+  EXPECT_EQ(recorded(), "1:2:1,2:2:2,3:4:2,4:4:3,5:5:3");
+  EXPECT_EQ(start(3).value(), 5);
+  EXPECT_TRUE(refused(start(2), Errc::schema_newer));
+}
+
+TEST_F(Releases, ANewerDatabaseIsStillCheckedForWhatThisProgramKnows) {
+  ASSERT_EQ(start(3).value(), 3);
+  execute_on(options_.path, "UPDATE schema_migrations SET sha256 = 'other' WHERE version = 2");
+  EXPECT_TRUE(refused(start(2), Errc::corrupt));
+  execute_on(options_.path, "UPDATE schema_migrations SET sha256 = 's2' WHERE version = 2;"
+                            " INSERT INTO schema_migrations VALUES (5, 'e', 's', 0, 5, 2)");
+  EXPECT_TRUE(refused(start(2), Errc::corrupt));  // 4 is missing
+}
+
+TEST_F(Releases, ARecordOfTheFirstReleasesIsUnderstoodAndExtended) {
+  execute_on(options_.path,
+             "CREATE TABLE a (x); CREATE TABLE b (y);"
+             "CREATE TABLE schema_migrations (version INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+             " sha256 TEXT NOT NULL, applied_at INTEGER NOT NULL);"
+             "INSERT INTO schema_migrations VALUES (1, 'one', 's1', 0), (2, 'two', 's2', 0)");
+  EXPECT_TRUE(refused(start(1), Errc::schema_newer));
+  EXPECT_EQ(start(2).value(), 2);
+  ASSERT_EQ(start(3).value(), 3);
+  EXPECT_EQ(ask_file(options_.path,
+                     "SELECT program || ':' || compatible_from FROM schema_migrations"
+                     " WHERE version = 3"),
+            "3:2");
+  EXPECT_EQ(start(2).value(), 3);
+}
+
 TEST_F(MigrateTest, AStoreMigratedByLaterReleasesKeepsItsRuns) {
   open();
   const TaskFunctionId function = publish();
@@ -122,12 +213,21 @@ TEST_F(MigrateTest, AStoreMigratedByLaterReleasesKeepsItsRuns) {
   close();
   std::vector<Migration> later(embedded_migrations().begin(), embedded_migrations().end());
   later.push_back({static_cast<int>(later.size()) + 1, "later",
-                   "ALTER TABLE task_runs ADD COLUMN later TEXT;", "s"});
+                   "-- expand\nALTER TABLE task_runs ADD COLUMN later TEXT;", "s"});
   auto opened = sqlite::open_store(options_, later, clock_);
   ASSERT_TRUE(opened.has_value()) << opened.error().message;
   EXPECT_EQ(SyncStore(*opened.value()).run(run).value().status, RunStatus::queued);
   opened.value().reset();
-  EXPECT_TRUE(refused(try_open(), Errc::schema_newer));  // the older binary
+  // The older binary works on it too, until something is taken away from it.
+  open();
+  EXPECT_EQ(store().run(run).value().status, RunStatus::queued);
+  EXPECT_TRUE(store().submit(submission(function)).has_value());
+  close();
+  const std::string level = migration_number(static_cast<int>(later.size()));
+  const std::string sql = "-- contract, compatible from " + level + "\nDROP VIEW runs;";
+  later.push_back({static_cast<int>(later.size()) + 1, "contract", sql, "s"});
+  ASSERT_TRUE(sqlite::open_store(options_, later, clock_).has_value());
+  EXPECT_TRUE(refused(try_open(), Errc::schema_newer));
 }
 
 }  // namespace

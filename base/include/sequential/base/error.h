@@ -40,6 +40,7 @@ enum class Errc {
   corrupt,              // stored data that cannot be what we wrote
   schema_newer,         // the database was migrated by a newer release
   in_use,               // another process serves this database
+  database_went_back,   // the database lacks what it had acknowledged: a person must decide
   // Calls (recorded as the call's error and thrown into the task as HostCallError.code)
   unknown_service,
   unknown_method,

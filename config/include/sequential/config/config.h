@@ -41,6 +41,8 @@ struct Chain {
   int connections = 32;
   int queue_max = 100'000;
   std::int64_t timeout_ms = 10'000;
+  int claims_max = 8;
+  int hints_max = 10'000;
 };
 
 struct Sqlite {
@@ -50,6 +52,7 @@ struct Sqlite {
   std::int64_t wal_checkpoint_pages = 4'000;
   std::int64_t cache_kib = 65'536;
   std::int64_t size_bytes_max = 0;  // 0: unlimited
+  std::int64_t log_bytes_warn = 256ll << 20;  // of the server; not an option of the store
 };
 
 // The same members as storage::PostgresOptions.
@@ -64,6 +67,7 @@ struct Postgres {
   bool strict = true;
   bool prepare = true;
   bool listen = true;
+  int xmin_age_warn = 1'000'000;  // of the server; not an option of the store
 };
 
 struct Store {
@@ -73,6 +77,7 @@ struct Store {
   std::string url_file;  // a file that holds it
   std::int64_t lease_ms = 30'000;
   std::int64_t sweep_ms = 5'000;
+  std::int64_t upkeep_ms = 30'000;
   Sqlite sqlite;
   Postgres postgres;
 };

@@ -17,8 +17,8 @@
 // Lifetime: arguments are moved in; records own their memory. The destructor completes what is
 //           queued, then returns; no `done` is called after it.
 // Errors:   besides those listed, every method may answer `unavailable` (nothing changed: disk
-//           full, connection lost before commit), `corrupt`, or `overloaded` (the bounded queue is
-//           full).
+//           full, connection lost before commit), `corrupt`, `overloaded` (the bounded queue is
+//           full), `internal` (these data will never be taken), or `database_went_back` (standing).
 // Durability: `done` is called after the commit is on disk, shared with other transitions of the
 //           same moment (group commit), except where Flush::lazy says otherwise.
 
@@ -233,6 +233,19 @@ struct StoreStatus {
   std::int64_t oldest_runnable_ms = 0;  // age of the oldest runnable stack run, 0 = none
 };
 
+// What keeps the store from cleaning up behind its work, and its clock.
+struct Upkeep {
+  WallTime now;
+  // PostgreSQL: transactions begun since the oldest snapshot that somebody still holds, and who.
+  // What was updated or deleted since cannot be vacuumed.
+  std::int64_t oldest_xmin_age = 0;
+  std::string held_by;
+  std::int64_t transitions = 0;  // SQLite: asked for since the start, claims in vain included
+  // SQLite: of the write-ahead log that is in use. More than wal_checkpoint_pages: a reader of the
+  // file (a backup, a shell) keeps it from being folded in.
+  std::int64_t log_bytes = 0;
+};
+
 // What other nodes on the same database did, as far as word of it gets through: a hint for speed,
 // never something to rely on. Called on a thread of the store; must be short and must not block.
 struct News {
@@ -294,8 +307,13 @@ class Store {
   // What the sweep acts on. Changes nothing.
   virtual void due(int limit, Done<DueWork>) = 0;
   // Frees every lease held by other nodes where the store knows that no other process can be alive
-  // (SQLite: the file is ours alone). Answers how many. A store shared by nodes frees none.
-  virtual void recover(std::string node, Done<std::int64_t>) = 0;
+  // (SQLite: the file is ours alone). A store that nodes share frees those of the node `died`, whose
+  // process the caller knows to have ended; none if that is empty. Answers how many.
+  virtual void recover(std::string node, std::string died, Done<std::int64_t>) = 0;
+
+  // Whether work may be begun. An error (database_went_back) once the store has found that it lacks
+  // what it had acknowledged: from then on it refuses every change, until the process is restarted.
+  virtual Result<void> standing() const { return success(); }
 
   // Once, before work begins. A store of one process has no news.
   virtual void listen(News) {}
@@ -310,6 +328,8 @@ class Store {
   virtual void attempts(StackRunId, Done<std::vector<Attempt>>) = 0;
   virtual void logs(TaskRunId, std::int64_t after_n, int limit, Done<std::vector<LogEntry>>) = 0;
   virtual void status(Done<StoreStatus>) = 0;
+  // To be asked rarely, and of stores that have something to say.
+  virtual void upkeep(Done<Upkeep> done) { done(Upkeep{}); }
   // Deletes all runs, stack runs, attempts, logs, checkpoints; keeps task functions and keystore.
   // Every grant still held is fenced, also after ids are allocated again. Answers runs deleted.
   virtual void clear(Done<std::int64_t>) = 0;

@@ -1,0 +1,307 @@
+// A database that went back in time (fault test F22): what each transition leaves to be looked for,
+// that its loss is noticed, and what is no loss. (A real failover: tests/faults/failover.test.mjs.)
+
+#include "postgres/history.h"
+
+#include <chrono>
+#include <functional>
+#include <thread>
+
+#include "pg_store_test.h"
+#include "postgres/link.h"
+#include "postgres/transitions.h"
+
+namespace sequential::storage::test {
+namespace {
+
+using postgres::Context;
+using postgres::Statements;
+using postgres::Try;
+using postgres::Witness;
+
+class HistoryTest : public PgStoreTest {
+ protected:
+  // A node, as far as its memory of the database goes.
+  struct Node {
+    Node(const PostgresOptions& options, const Clock& clock)
+        : link(options, postgres::read_conninfo(options).value(), clock),
+          connection(std::get<std::unique_ptr<postgres::Connection>>(link.connect())),
+          history(options.schema, options.strict, clock),
+          context{Statements(options.schema), clock, history, false} {
+      const auto error = history.begin(*connection);
+      EXPECT_FALSE(error.has_value()) << error->message;
+    }
+    Try attempt() { return {*connection, context, ++token, false, 0, false}; }
+    bool misses_something() {
+      EXPECT_FALSE(history.look(*connection, true).has_value());
+      return history.gone_back();
+    }
+    postgres::Link link;
+    std::unique_ptr<postgres::Connection> connection;
+    postgres::History history;
+    Context context;
+    std::int64_t token = 1'000;
+  };
+
+  HistoryTest() : store_(open(lax(options_))) {
+    function_ = publish(store_.sync);
+    check_damage_ = false;
+  }
+  static PostgresOptions lax(PostgresOptions options) {
+    options.strict = false;
+    return options;
+  }
+  Node node() { return {options_, system_clock()}; }
+  Running started() { return start(store_.sync, function_); }
+
+  Opened store_;  // goes on whatever is missing: it is only there to do things with
+  TaskFunctionId function_;
+};
+
+struct Loss {
+  const char* what;
+  std::function<void(Try, SyncStore&, const Running&)> act;
+  std::string lose;  // the id of the run's root is $root
+};
+
+template <class T>
+void succeeded(const postgres::Answered<T>& answered) {
+  const auto* const result = std::get_if<Result<T>>(&answered);
+  ASSERT_NE(result, nullptr) << std::get<postgres::DbError>(answered).message;
+  ASSERT_TRUE(result->has_value()) << result->error().message;
+}
+
+std::vector<Loss> losses(TaskFunctionId function, const std::function<Work(const Running&)>& call) {
+  const auto submit = [function](Try t, SyncStore&, const Running&) {
+    Submission s;
+    s.task_function_id = function;
+    s.task_name = "task";
+    s.task_version = 1;
+    s.input = "{}";
+    s.seed = "0123456789abcdef";
+    succeeded(postgres::submit(t, s, TaskRunId{0}));
+  };
+  const auto given_back = [](SyncStore& store, const Running& r) {
+    ASSERT_TRUE(store.release(r.grant).has_value());
+  };
+  const auto claim = [given_back](Try t, SyncStore& store, const Running& r) {
+    given_back(store, r);
+    succeeded(postgres::claim(t, r.root, lease_of("a")));
+  };
+  const auto complete = [](Try t, SyncStore&, const Running& r) {
+    succeeded(postgres::commit_slice(t, end_of(r.grant, SliceEnd::completed, "1"), {}));
+  };
+  const auto record = [call](Try t, SyncStore&, const Running& r) {
+    succeeded(postgres::record_outcome(t, outcome_of(call(r).grant)));
+  };
+  return {
+      {"publish",
+       [](Try t, SyncStore&, const Running&) {
+         Publication p;
+         p.name = "lost";
+         p.code_sha256 = "sha";
+         succeeded(postgres::publish(t, p));
+       },
+       "DELETE FROM task_functions WHERE name = 'lost'"},
+      {"submit", submit, "DELETE FROM task_runs WHERE id = (SELECT max(id) FROM task_runs)"},
+      {"submit, its number given to another run", submit,
+       "UPDATE task_runs SET created_at = created_at + 1"
+       " WHERE id = (SELECT max(id) FROM task_runs)"},
+      {"claim", claim, "UPDATE stack_runs SET epoch = epoch - 1 WHERE id = $root"},
+      {"claim_next",
+       [given_back](Try t, SyncStore& store, const Running& r) {
+         given_back(store, r);
+         succeeded(postgres::claim_next(t, lease_of("a")));
+       },
+       "UPDATE stack_runs SET epoch = epoch - 1 WHERE status = 'processing'"},
+      {"the end of a run", complete, "UPDATE stack_runs SET ended_at = NULL WHERE id = $root"},
+      {"the end of a run, ended by another node", complete,
+       "UPDATE stack_runs SET token = 1 WHERE id = $root"},
+      {"a call that may be made once",
+       [](Try t, SyncStore&, const Running& r) {
+         SliceCommit commit = slice_of(r.grant, {call_of(1)});
+         commit.calls[0].delivery = Delivery::at_most_once;
+         const auto ids = postgres::new_stack_run_ids(t, 1);
+         t.context.history.acknowledged();
+         succeeded(postgres::commit_slice(t, commit, std::get<std::vector<std::int64_t>>(ids)));
+       },
+       "DELETE FROM stack_runs WHERE parent_stack_run_id = $root"},
+      {"an outcome", record,
+       "UPDATE stack_runs SET ended_at = NULL WHERE parent_stack_run_id = $root"},
+      {"an outcome, recorded by another node", record,
+       "UPDATE stack_runs SET token = 1 WHERE parent_stack_run_id = $root"},
+      {"a retry",
+       [call](Try t, SyncStore&, const Running& r) {
+         succeeded(postgres::record_outcome(t, retry_of(call(r).grant, Millis{1})));
+       },
+       "DELETE FROM attempts"},
+      {"release",
+       [](Try t, SyncStore&, const Running& r) { succeeded(postgres::release(t, r.grant)); },
+       "DELETE FROM attempts"},
+      {"an engine's death",
+       [](Try t, SyncStore&, const Running& r) {
+         SliceLost lost;
+         lost.root = r.grant;
+         succeeded(postgres::slice_lost(t, lost));
+       },
+       "DELETE FROM attempts"},
+      {"numbers taken in advance",
+       [](Try t, SyncStore&, const Running&) { postgres::new_stack_run_ids(t, 512); },
+       "SELECT setval('stack_run_ids', last_value - 1) FROM stack_run_ids"},
+  };
+}
+
+TEST_F(HistoryTest, EveryDurableTransitionThatIsLostIsMissed) {
+  const auto call = [this](const Running& r) { return issue_one(store_.sync, r.grant, 1); };
+  for (const Loss& loss : losses(function_, call)) {
+    SCOPED_TRACE(loss.what);
+    Node one = node();
+    const Running running = started();
+    loss.act(one.attempt(), store_.sync, running);
+    EXPECT_FALSE(one.misses_something());
+    std::string lose = loss.lose;
+    if (const auto at = lose.find("$root"); at != std::string::npos) {
+      lose.replace(at, 5, std::to_string(running.root.value));
+    }
+    ask(lose);
+    EXPECT_TRUE(one.misses_something());
+    EXPECT_EQ(one.history.why().code, Errc::database_went_back);
+    ask("DELETE FROM stack_runs; DELETE FROM task_runs");  // nothing for claim_next to find
+  }
+}
+
+TEST_F(HistoryTest, ASliceThatMayBeLostWithTheServerIsNotMissed) {
+  Node one = node();
+  const Running running = started();
+  const auto ids = std::get<std::vector<std::int64_t>>(
+      postgres::new_stack_run_ids(one.attempt(), 1));
+  succeeded(postgres::commit_slice(one.attempt(), slice_of(running.grant, {call_of(1)}), ids));
+  ask("DELETE FROM stack_runs WHERE seq > 0");
+  EXPECT_FALSE(one.misses_something());
+}
+
+TEST_F(HistoryTest, MarksOfThisAndOfOtherNodesAreMissed) {
+  Node a = node();
+  Node b = node();
+  a.history.acknowledged();
+  EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+  EXPECT_FALSE(b.misses_something());
+  const std::string newest = ask("SELECT max(value) FROM meta WHERE key LIKE 'mark:%'");
+  ask("UPDATE meta SET value = value - 1 WHERE value = " + newest);
+  EXPECT_TRUE(b.misses_something());
+  EXPECT_NE(b.history.why().message.find("another node"), std::string::npos);
+  EXPECT_TRUE(a.misses_something());
+  EXPECT_NE(a.history.why().message.find("this node"), std::string::npos);
+  EXPECT_FALSE(node().misses_something()) << "a node that starts now knows of nothing before";
+}
+
+TEST_F(HistoryTest, AMarkIsNeverRaisedInADatabaseThatLacksTheOneBefore) {
+  Node a = node();
+  a.history.acknowledged();
+  EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+  ask("UPDATE meta SET value = value - 1 WHERE key LIKE 'mark:%'");
+  a.history.acknowledged();
+  EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+  EXPECT_TRUE(a.history.gone_back());
+}
+
+TEST_F(HistoryTest, WhatOneNodeMissesStopsTheOthers) {
+  Node a = node();
+  Node b = node();
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  EXPECT_TRUE(a.misses_something());
+  EXPECT_NE(a.history.why().message.find("task run 4711"), std::string::npos);
+  EXPECT_TRUE(b.misses_something());
+  EXPECT_FALSE(node().misses_something());
+}
+
+TEST_F(HistoryTest, WhatWasMarkedMayBeRemovedByAPerson) {
+  Node a = node();
+  const Running running = started();
+  succeeded(postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"),
+                                   {}));
+  EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+  ask("DELETE FROM stack_runs; DELETE FROM task_runs");
+  EXPECT_FALSE(a.misses_something());
+}
+
+TEST_F(HistoryTest, ClearingAllRunsIsNoLoss) {
+  Node a = node();
+  const Running running = started();
+  succeeded(postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"),
+                                   {}));
+  ASSERT_TRUE(store_->clear().has_value());
+  EXPECT_FALSE(a.misses_something());
+  EXPECT_FALSE(a.misses_something());
+}
+
+TEST_F(HistoryTest, TablesThatAreGoneAreALoss) {
+  Node a = node();
+  ask("ALTER TABLE meta RENAME TO elsewhere");
+  EXPECT_TRUE(a.misses_something());
+  ask("ALTER TABLE elsewhere RENAME TO meta");
+}
+
+TEST_F(HistoryTest, OnlyTheNewestAreRemembered) {
+  Node a = node();
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  for (int i = 0; i < 1'000; ++i) {
+    a.history.acknowledged({Witness::Kind::function, function_.value, 0, 0});
+  }
+  ask("UPDATE task_functions SET token = 0");
+  EXPECT_FALSE(a.misses_something());
+}
+
+TEST_F(HistoryTest, WithStrictOffALossIsToldAndAccepted) {
+  options_.strict = false;
+  Node a = node();
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  EXPECT_FALSE(a.misses_something());
+  EXPECT_FALSE(a.misses_something());
+}
+
+TEST_F(HistoryTest, AServerThatKeepsItsPositionToItselfIsWatchedAllTheSame) {
+  const std::string role = options_.schema;
+  const std::string functions =
+      " EXECUTE ON FUNCTION pg_current_wal_flush_lsn(), pg_walfile_name(pg_lsn) ";
+  ask("CREATE ROLE " + role + " LOGIN; GRANT ALL ON SCHEMA " + role + " TO " + role +
+      "; GRANT ALL ON ALL TABLES IN SCHEMA " + role + " TO " + role +
+      "; GRANT ALL ON ALL SEQUENCES IN SCHEMA " + role + " TO " + role + "; REVOKE" + functions +
+      "FROM PUBLIC");
+  options_.url += " user=" + role;
+  {
+    Node a = node();
+    EXPECT_FALSE(a.misses_something());
+    a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+    EXPECT_TRUE(a.misses_something());
+  }
+  ask("GRANT" + functions + "TO PUBLIC; DROP OWNED BY " + role + "; DROP ROLE " + role);
+}
+
+TEST_F(HistoryTest, AStoreThatMissesSomethingRefusesEveryChangeAndReadsOn) {
+  const Running running = started();
+  Opened store = open();
+  EXPECT_TRUE(store.store->standing().has_value());
+  ask("UPDATE meta SET value = 1 WHERE key LIKE 'mark:%'");
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (store.store->standing().has_value() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(Millis{5});
+  }
+  constexpr Errc kBack = Errc::database_went_back;
+  EXPECT_TRUE(refused(store.store->standing(), kBack));
+  EXPECT_TRUE(refused(store->submit(submission(function_)), kBack));
+  EXPECT_TRUE(refused(store->commit_slice(end_of(running.grant, SliceEnd::completed, "1")), kBack));
+  EXPECT_TRUE(refused(store->claim_next(lease_of("a")), kBack));
+  EXPECT_TRUE(refused(store->extend({running.grant}, lease_of("a")), kBack));
+  EXPECT_TRUE(refused(store->release(running.grant), kBack));
+  EXPECT_TRUE(refused(store->due(1), kBack));
+  EXPECT_TRUE(refused(store->cancel(running.run, "1"), kBack));
+  EXPECT_TRUE(store->run(running.run).has_value());
+  EXPECT_TRUE(store->status().has_value());
+  Opened restarted = open();
+  EXPECT_TRUE(
+      restarted->commit_slice(end_of(running.grant, SliceEnd::completed, "1")).has_value());
+}
+
+}  // namespace
+}  // namespace sequential::storage::test

@@ -80,7 +80,7 @@ esac
 libs+=("libboost$boost-dev" "libboost-url$boost-dev")
 if [ $want_test = 1 ]; then
   tools+=('openssl openssl' 'sqlite3 sqlite3')
-  libs+=(pgbouncer)
+  libs+=(pgbouncer haproxy faketime)
   # The server's programs, of any version: tests start servers of their own.
   if [ $list = 1 ] || ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
     libs+=("postgresql-$postgres")

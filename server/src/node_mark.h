@@ -16,7 +16,8 @@ namespace sequential::server {
 class NodeMark {
  public:
   // `folder`: the data folder. Without the lock (another node runs there), or where the file cannot
-  // be written, there is no dead node to speak of; that is logged, not an error. Blocks on the disk.
+  // be written, there is no dead node to speak of; that is logged, not an error. Blocks on the
+  // disk.
   NodeMark(const std::string& folder, const std::string& node);
   NodeMark(const NodeMark&) = delete;
   NodeMark& operator=(const NodeMark&) = delete;

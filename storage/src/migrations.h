@@ -13,7 +13,7 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <system_error>
 
 #include "sequential/base/error.h"
 

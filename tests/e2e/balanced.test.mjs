@@ -49,7 +49,8 @@ async function withBalanced(count, { settings = {}, arrivalsMax = 1 }, use) {
 async function runOne({ balancer, sink, acknowledged }, name, calls, retries = 1) {
   const task = calls % 2 === 0 ? "parallel" : "serial";
   const once = () => exchange({
-    url: `${balancer.url}/tasks/execute`, method: "POST", timeoutMs: 60_000, body: JSON.stringify({ task, input: { url: sink.url, name, calls } }),
+    url: `${balancer.url}/tasks/execute`, method: "POST", timeoutMs: 60_000,
+    body: JSON.stringify({ task, input: { url: sink.url, name, calls } }),
     headers: { "content-type": "application/json", "idempotency-key": name, prefer: "wait=45" },
   }).catch((error) => ({ status: 0, text: error.message }));
   let answer = await once();
@@ -98,7 +99,7 @@ function checkLedger(sink, calls) {
 }
 
 describe("nodes behind a balancer", () => {
-  for (const [count, runs] of [[2, 240], [4, 160]]) {
+  for (const [count, runs] of [[2, 200], [4, 120]]) {
     it(`${count} of them share ${runs} runs, and make every call once`, { timeout: 120_000 }, () =>
       withBalanced(count, { settings: { "store.lease_ms": 20_000 } }, async (system) => {
         const calls = await load(system, { runs });
@@ -116,7 +117,7 @@ describe("nodes behind a balancer", () => {
   it("one of 4 is killed in the middle: nothing is lost, and only what it had in hand is done again", { timeout: 120_000 }, () =>
     withBalanced(4, { settings: { "store.lease_ms": 5_000 }, arrivalsMax: 2 }, async (system) => {
       const { nodes, sink } = system;
-      const loading = later(load(system, { runs: 120 }));
+      const loading = later(load(system, { runs: 100 }));
       await Promise.race([loading, until("a third of the work", () => system.acknowledged.length >= 40, 60_000)]);
       // With calls in hand whose answers it will not hear.
       const held = gate();

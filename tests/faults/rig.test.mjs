@@ -25,7 +25,7 @@ describe(`the rig on ${STORE}`, () => {
     const { code, text } = verdict(summary, { long: false, repeat });
     assert.equal(code, 0, text);
     // Enough happened to mean something, on a slow machine too.
-    assert.ok(summary.runs >= 50 && summary.calls >= 300, `${summary.runs} runs, ${summary.calls} calls`);
+    assert.ok(summary.runs >= 20 && summary.calls >= 100, `${summary.runs} runs, ${summary.calls} calls`);
     assert.ok(summary.faults_total >= 10, JSON.stringify(summary.faults));
     assert.ok(summary.checks >= 2, `${summary.checks} checks`);
   });

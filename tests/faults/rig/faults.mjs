@@ -78,10 +78,25 @@ async function killNode(world, random) {
 async function restartNode(world, random) {
   return withNode(world, random, async (node) => {
     world.expectProgress("SIGTERM and restart", [node]);
-    await node.stop();
+    await losingAnswers(world, random, node, "release_v1", () => node.stop());
     await world.idle(random.between(0, 300));
     await world.bring(node, { arm: random.chance(0.75) });
   });
+}
+
+/** Now and then, answers to what a node says on the way out do not reach it. */
+async function losingAnswers(world, random, node, statement, act) {
+  if (!node.proxy || node.proxyBusy || random.chance(0.6)) return act();
+  node.proxyBusy = true;
+  const cut = node.proxy.at(statement, "answer", { times: 2 });
+  try {
+    await act();
+  } finally {
+    countLost(world, cut);
+    node.proxy.heal();
+    node.proxyBusy = false;
+  }
+  return undefined;
 }
 
 async function rollNodes(world, random) {

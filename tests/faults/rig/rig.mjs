@@ -17,7 +17,7 @@ const BRANCHES = {
   sqlite: ["took up a stopped process's work"],
   postgres: [
     "a call taken over by another node", "database out of reach, and back", "a sweep without a database", "leases not renewed in time",
-    "a hint was answered fenced", "a start without a database", "a call made again because its slice was lost with the database",
+    "a hint was answered fenced", "a start without a database",
     ...TRANSITIONS.filter((name) => name !== "slice_lost_v1").map(lostAnswerOf),
   ],
 };

@@ -57,7 +57,7 @@ export class World {
     if (this.ended) throw new Ended("the world has ended");
   }
   trace(event) {
-    this.events.write(`${JSON.stringify({ at: Date.now(), ...event })}\n`);
+    if (!this.events.writableEnded) this.events.write(`${JSON.stringify({ at: Date.now(), ...event })}\n`);
   }
   branch(name, n = 1) { this.counts.branches.add(name, n); }
 
@@ -158,7 +158,7 @@ export class World {
   // --- lives and deaths ---------------------------------------------------------------------------------------------
 
   /** Starts the node with settings of that moment, until it listens. `arm`: with a crash point. */
-  async bring(node, { arm = false, plain = false } = {}) {
+  async bring(node, { arm = false } = {}) {
     if (node.alive || node.starting) return;
     node.starting = true;
     try {
@@ -167,7 +167,7 @@ export class World {
         this.goOn();
         const armed = arm && !this.healing && tries <= 3;
         const troubled = this.store === "postgres" && (!this.healing || this.databaseDown);
-        const settings = plain ? {} : drawSettings(this.random, { postgres: this.store === "postgres", chainUrl: this.chain.url });
+        const settings = drawSettings(this.random, { postgres: this.store === "postgres", chainUrl: this.chain.url });
         const how = await node.start({ settings, faults: armed ? drawPoint(this.random, this.counts.points) : "" });
         if (how === "up") return;
         if (how === "crashed" && armed) {

@@ -1,4 +1,5 @@
 // Nodes on one PostgreSQL, some of them behind a fault proxy of their own, and the tasks that their tests run.
+import assert from "node:assert/strict";
 import { openFaultProxy } from "./fault_proxy.mjs";
 import { sharedCluster } from "./postgres.mjs";
 import { crashSettings, Server } from "./server.mjs";
@@ -22,10 +23,11 @@ const isAlive = (node) => node.child && node.child.exitCode === null && node.chi
  * Starts nodes with the tasks "serial" and "parallel", calls `use({nodes, proxies, sink, cluster, database})`, and checks the
  * invariants of what they leave.
  * @param {{proxied: boolean[], settings?: object | ((node: number) => object), arrivalsMax?: number, cluster?: object,
- *   tcp?: boolean}} options `proxied`: for each node, whether it has a proxy; `proxies[i]` is that of node i, whose connections
+ *   tcp?: boolean, allAcknowledged?: boolean}} options `proxied`: for each node, whether it has a proxy; `proxies[i]` is that of node i, whose connections
  *   have the application name node-i. `tcp`: the proxies reach the cluster at its port, not at its socket.
+ *   `allAcknowledged`: every run that there is was acknowledged to a client
  */
-export async function withProxied({ proxied, settings = {}, arrivalsMax = 1, cluster, tcp = false }, use) {
+export async function withProxied({ proxied, settings = {}, arrivalsMax = 1, cluster, tcp = false, allAcknowledged = false }, use) {
   cluster ??= await sharedCluster();
   const database = cluster.createDatabase();
   const keys = tempDir("sequential-keys");
@@ -51,10 +53,10 @@ export async function withProxied({ proxied, settings = {}, arrivalsMax = 1, clu
     for (const proxy of proxies) proxy?.heal();
     const [first, ...others] = nodes.filter(isAlive);
     for (const node of others) await node.stop();
-    await first.check({
-      sink, arrivalsMax, acknowledged: nodes.flatMap((node) => [...node.acknowledged.keys()]),
-      samples: nodes.flatMap((node) => node.samples),
-    });
+    const acknowledged = new Set(nodes.flatMap((node) => [...node.acknowledged.keys()]));
+    const samples = nodes.flatMap((node) => node.samples);
+    const { runs } = await first.check({ sink, arrivalsMax, acknowledged: [...acknowledged], samples });
+    if (allAcknowledged) assert.equal(runs.length, acknowledged.size, "a run that nobody was told of");
   } finally {
     for (const node of nodes.reverse()) await node.destroy();
     for (const proxy of proxies) await proxy?.close();

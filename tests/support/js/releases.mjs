@@ -53,7 +53,11 @@ export async function startAs(program, node, options) {
 
 // --- what a next release may do at most --------------------------------------------------------------------------------
 
-export const functionsOf = (sql) => [...sql.matchAll(/^CREATE FUNCTION [\s\S]*? \$\$[\s\S]*?\$\$[^;]*;/gm)].map((match) => match[0]);
+/** The newest definition of every function, as statements that replace it. */
+export function functionsOf(sql) {
+  const found = [...sql.matchAll(/^CREATE (?:OR REPLACE )?(FUNCTION (\w+)\([\s\S]*?\$\$[\s\S]*?\$\$[^;]*;)/gm)];
+  return [...new Map(found.map(([, definition, name]) => [name, `CREATE OR REPLACE ${definition}`])).values()];
+}
 
 /** PostgreSQL: columns more in every table, a table and a function more, and every function replaced by itself. */
 export function greatExpand() {
@@ -64,7 +68,7 @@ export function greatExpand() {
     ...tables.map((table) => `ALTER TABLE ${table} ADD COLUMN later bytea, ADD COLUMN later_too integer NOT NULL DEFAULT 7;`),
     "CREATE TABLE later_things (id bigint PRIMARY KEY);",
     "CREATE FUNCTION later_v1(p_id bigint) RETURNS bigint LANGUAGE sql SET search_path FROM CURRENT AS $$ SELECT p_id $$;",
-    ...functionsOf(files.join("\n")).map((sql) => sql.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION")),
+    ...functionsOf(files.join("\n")),
   ].join("\n");
 }
 
@@ -124,9 +128,11 @@ const CATALOG = {
       FROM pg_constraint k JOIN pg_namespace n ON n.oid = connamespace AND ${SCHEMA} WHERE conrelid <> 0
     UNION ALL SELECT format('column of %s must be filled: %s', c.relname, attname) FROM ${RELATIONS} AND relkind = 'r'
       JOIN pg_attribute a ON a.attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attnotnull AND NOT atthasdef
-    UNION ALL SELECT format('index of %s: %s', c.relname, pg_get_indexdef(indexrelid)) FROM ${RELATIONS} JOIN pg_index ON c.oid = indrelid AND indisunique
+    UNION ALL SELECT format('index of %s: %s', c.relname, pg_get_indexdef(indexrelid)) FROM ${RELATIONS}
+      JOIN pg_index ON c.oid = indrelid AND indisunique
     UNION ALL SELECT format('trigger of %s: %s', c.relname, tgname) FROM ${RELATIONS} JOIN pg_trigger t ON tgrelid = c.oid
-    UNION ALL SELECT format('attribute of %s: %s', c.relname, attname) FROM ${RELATIONS} AND relkind = 'c' JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0
+    UNION ALL SELECT format('attribute of %s: %s', c.relname, attname) FROM ${RELATIONS} AND relkind = 'c'
+      JOIN pg_attribute a ON attrelid = c.oid AND attnum > 0
     UNION ALL SELECT format('function of %s: a second one', proname) FROM ${FUNCTIONS} GROUP BY proname HAVING count(*) > 1`,
   names: `SELECT relname AS text FROM ${RELATIONS} AND relkind IN ('r', 'c') UNION ALL SELECT proname FROM ${FUNCTIONS}`,
   called: `SELECT proname || coalesce(' ' || array_to_string(proconfig, ' '), '') AS text FROM ${FUNCTIONS} AND proname ~ '_v[0-9]+$'`,

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <atomic>
-#include <filesystem>
-#include <fstream>
 #include <future>
+#include <map>
+#include <memory>
 #include <regex>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "pg_store_test.h"
 #include "postgres/migrate.h"
@@ -181,18 +183,20 @@ TEST_F(MigratePg, AMigrationThatDeadlocksWithOthersIsMadeAgain) {
 
 // Every function, replaced by itself.
 std::string replaced_functions() {
-  constexpr std::string_view kCreate = "CREATE FUNCTION ", kBody = "$$";
-  std::string sql;
+  static const std::regex head("CREATE (?:OR REPLACE )?(FUNCTION ([a-z0-9_]+)\\()");
+  constexpr std::string_view kBody = "$$";
+  std::map<std::string, std::string> newest;
   for (const Migration& m : postgres::embedded_migrations()) {
-    for (std::size_t at = 0; (at = m.sql.find(kCreate, at)) != std::string_view::npos;) {
-      const std::size_t body = m.sql.find(kBody, m.sql.find(kBody, at) + kBody.size());
-      const std::size_t end = m.sql.find(';', body) + 1;
-      sql += "CREATE OR REPLACE FUNCTION ";
-      sql += m.sql.substr(at + kCreate.size(), end - at - kCreate.size());
-      sql += '\n';
-      at = end;
+    const std::string text(m.sql);
+    for (std::sregex_iterator it(text.begin(), text.end(), head), end; it != end; ++it) {
+      const auto at = static_cast<std::size_t>(it->position(1));
+      const std::size_t body = text.find(kBody, text.find(kBody, at) + kBody.size());
+      newest[(*it)[2].str()] =
+          "CREATE OR REPLACE " + text.substr(at, text.find(';', body) + 1 - at) + "\n";
     }
   }
+  std::string sql;
+  for (const auto& [name, definition] : newest) sql += definition;
   return sql;
 }
 

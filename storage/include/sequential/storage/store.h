@@ -307,8 +307,8 @@ class Store {
   // What the sweep acts on. Changes nothing.
   virtual void due(int limit, Done<DueWork>) = 0;
   // Frees every lease held by other nodes where the store knows that no other process can be alive
-  // (SQLite: the file is ours alone). A store that nodes share frees those of the node `died`, whose
-  // process the caller knows to have ended; none if that is empty. Answers how many.
+  // (SQLite: the file is ours alone). A store that nodes share frees those of the node `died`,
+  // whose process the caller knows to have ended; none if that is empty. Answers how many.
   virtual void recover(std::string node, std::string died, Done<std::int64_t>) = 0;
 
   // Whether work may be begun. An error (database_went_back) once the store has found that it lacks

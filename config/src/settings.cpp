@@ -156,7 +156,8 @@ constexpr Setting kChainAndStore[] = {
     number(INT64(store.postgres.lock_timeout_ms), 100, 10 * kMinuteMs, "ms",
            "Time for a row lock."),
     boolean(BOOL(store.postgres.strict),
-            "Refuse a server that acknowledges commits before they are on disk."),
+            "Refuse a server that acknowledges commits before they are on disk; stop if it lost "
+            "any."),
     boolean(BOOL(store.postgres.prepare),
             "Prepare statements; off for a pooler in transaction mode that cannot carry them."),
     boolean(BOOL(store.postgres.listen),

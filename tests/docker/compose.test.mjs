@@ -68,8 +68,9 @@ test("both nodes are alike and nginx knows every node", () => {
   const { services } = raw(files[0]);
   const nodes = Object.keys(services).filter((name) => name.startsWith("node-"));
   assert.deepEqual(nodes, ["node-1", "node-2"]);
-  const [one, two] = nodes.map((name) => ({ ...services[name], networks: undefined }));
+  const [one, two] = nodes.map((name) => ({ ...services[name], networks: undefined, volumes: undefined }));
   assert.deepEqual(one, two);
+  for (const name of nodes) assert.deepEqual(services[name].volumes, [`${name}:/var/lib/sequential-runner`], "its own, never shared");
   const conf = readFileSync(join(docker, "nginx.conf"), "utf8");
   const upstream = [...conf.matchAll(/^\s*server (\S+):8765 /gm)].map(([, name]) => name);
   assert.deepEqual(upstream, nodes);

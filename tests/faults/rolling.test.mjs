@@ -274,7 +274,8 @@ describe("migration files", () => {
       assert.equal(of(sql).length, 1, sql);
     }
     assert.deepEqual(of("CREATE TABLE n (x int)", "CREATE UNIQUE INDEX i ON n (x)", "INSERT INTO n VALUES (1) -- ; DROP TABLE a",
-      "CREATE FUNCTION f_v1() RETURNS void LANGUAGE sql AS $$ DELETE FROM a; DROP TABLE a; $$", "COMMENT ON TABLE a IS '; DROP TABLE a'"), []);
+      "CREATE FUNCTION f_v1() RETURNS void LANGUAGE sql AS $$ DELETE FROM a; DROP TABLE a; $$",
+      "COMMENT ON TABLE a IS '; DROP TABLE a'"), []);
     const from = "-- contract, compatible from ";
     for (const line of ["", "-- Expand", "-- contract", `${from}0009`, `${from}0000`]) {
       assert.equal(complaintsAbout({ version: 9, sql: `${line}\nDROP TABLE a;` }, "postgres").length, 1, line);

@@ -129,7 +129,7 @@ if (STORE === "postgres") {
       await reader.ask(HELD);
       await load(server, 1_500);
       await probe.ask("SELECT o_next FROM due_v1(0, 512);");
-      assert.ok(Number(await probe.ask("SELECT last_value FROM look_ready_from;")) > 0, "there was not enough to read past");
+      assert.ok(Number(await probe.ask("SELECT last_value FROM look_full_again;")) > 0, "there was not enough to read past");
       // Somebody takes a run's first step and is not heard of again; nobody has a hint for it.
       const id = await server.submit("echo", { calls: 2 }, { options: { delayMs: 300 } });
       await until("it to be taken", async () => /\d/.test(await probe.ask("SELECT o_id FROM claim_next_v1(0, 0, 1, false, 'gone', 1000);")) ||

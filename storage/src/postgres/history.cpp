@@ -45,12 +45,17 @@ std::map<std::string, std::int64_t> read_marks(const std::string& text) {
 std::string name_of(const Witness& witness) {
   const std::string id = std::to_string(witness.id);
   switch (witness.kind) {
-    case Witness::Kind::run: return "task run " + id;
-    case Witness::Kind::end: return "the end of stack run " + id;
+    case Witness::Kind::run:
+      return "task run " + id;
+    case Witness::Kind::end:
+      return "the end of stack run " + id;
     case Witness::Kind::attempt:
-    case Witness::Kind::claim: return "what was stored of stack run " + id;
-    case Witness::Kind::ids: return "numbers that were given out";
-    case Witness::Kind::function: return "a task function that was published";
+    case Witness::Kind::claim:
+      return "what was stored of stack run " + id;
+    case Witness::Kind::ids:
+      return "numbers that were given out";
+    case Witness::Kind::function:
+      return "a task function that was published";
   }
   return "something";
 }
@@ -123,8 +128,7 @@ std::optional<DbError> History::begin(Connection& connection) {
   return std::nullopt;
 }
 
-Answer<History::Found> History::ask(Connection& connection,
-                                    const std::vector<Known>& witnesses) {
+Answer<History::Found> History::ask(Connection& connection, const std::vector<Known>& witnesses) {
   const auto one = [this](const char* what, const char* key) {
     return std::string("(SELECT ") + what + " FROM " + meta_ + " WHERE key = '" + key + "')";
   };
@@ -165,8 +169,10 @@ Answer<History::Found> History::ask(Connection& connection,
     // A provider may keep the log's position to itself: it is only used to tell failovers apart.
     const bool kept_secret = code == "42501" || code == "42883" || code == "0A000";
     if (!with_position || !kept_secret || !tells_position_.exchange(false)) return *error;
-    log_info("the database does not tell the position of its log: a failover that loses nothing "
-             "is not noticed", {{"reason", error->message}});
+    log_info(
+        "the database does not tell the position of its log: a failover that loses nothing "
+        "is not noticed",
+        {{"reason", error->message}});
     return ask(connection, witnesses);
   }
   const Rows& rows = std::get<Rows>(answer);
@@ -261,8 +267,8 @@ void History::lost(Connection& connection, const Found& found, const std::string
     if (gone_back_) return;
     const std::string before = at_position(timeline_, position_);
     why_ = Error(Errc::database_went_back,
-                 "the database went back in time: it lacks " + what + " (seen before: " +
-                     (before.empty() ? "unknown" : before) +
+                 "the database went back in time: it lacks " + what +
+                     " (seen before: " + (before.empty() ? "unknown" : before) +
                      ", now: " + (now.empty() ? "unknown" : now) +
                      "). A standby without the last commits was promoted, or a backup restored. "
                      "This node changes nothing any more; reading works. What was acknowledged "
@@ -290,7 +296,8 @@ void History::lost(Connection& connection, const Found& found, const std::string
 // Nodes that miss nothing themselves. One that cannot be told finds out by the marks.
 void History::tell_others(Connection& connection) {
   const Statement tell("INSERT INTO " + meta_ + " (key, value, token) VALUES ('went_back', " +
-                       schema_ + "now_ms(0), $1::bigint) ON CONFLICT (key) DO UPDATE"
+                       schema_ +
+                       "now_ms(0), $1::bigint) ON CONFLICT (key) DO UPDATE"
                        " SET value = excluded.value, token = excluded.token"
                        " WHERE meta.token = $2::bigint");
   Params params;

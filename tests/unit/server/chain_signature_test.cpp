@@ -53,6 +53,22 @@ TEST_F(ChainSignature, ASignatureIsGoodForAMinuteEitherWay) {
   }
 }
 
+TEST_F(ChainSignature, AClockThatDiffersIsCountedWithItsSignAndOtherRefusalsAreNot) {
+  HandClock theirs;
+  ChainSigner other(key_, theirs);
+  for (const std::int64_t ahead : {7'200'000, -600'000}) {
+    theirs.now_ms = clock_.now_ms + ahead;
+    EXPECT_EQ(signer_.verify(other.sign(body_), body_).error().code, Errc::unauthorized);
+    EXPECT_EQ(signer_.stats().last_skew_ms, ahead);
+  }
+  EXPECT_TRUE(signer_.verify("v1,k1,0,n,00", body_).has_error());
+  EXPECT_EQ(signer_.stats().skewed, 2);
+  EXPECT_EQ(signer_.stats().refused, 3);
+  theirs.now_ms = clock_.now_ms + 59'000;
+  EXPECT_TRUE(signer_.verify(other.sign(body_), body_).has_value());
+  EXPECT_EQ(signer_.stats().refused, 3);
+}
+
 TEST_F(ChainSignature, AnotherKeyIsRefused) {
   ChainSigner other({"k1", std::string(32, 't')}, clock_);
   EXPECT_TRUE(signer_.verify(other.sign(body_), body_).has_error());

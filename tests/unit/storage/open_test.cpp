@@ -66,6 +66,35 @@ TEST_F(OpenTest, ASecondProcessIsRefusedWhileTheFirstLasts) {
   for (const int fd : {ready[0], ready[1], go[0], go[1]}) ::close(fd);
 }
 
+TEST_F(OpenTest, AnotherNameOfTheFileIsRefusedToo) {
+  const std::string path = options_.path;
+  open();
+  publish();
+  for (const bool hard : {false, true}) {
+    options_.path = folder_.file(hard ? "hard.db" : "soft.db");
+    if (hard) {
+      std::filesystem::create_hard_link(path, options_.path);
+    } else {
+      std::filesystem::create_symlink(path, options_.path);
+    }
+    EXPECT_TRUE(refused(try_open(), Errc::in_use)) << options_.path;
+  }
+  options_.path = path;
+}
+
+TEST_F(OpenTest, ALinkToAFileYetToBeMadeLeadsToItAndItsLog) {
+  const std::string target = folder_.file("target.db");
+  options_.path = folder_.file("link.db");
+  std::filesystem::create_symlink("target.db", options_.path);
+  open();
+  publish();
+  EXPECT_TRUE(std::filesystem::is_symlink(options_.path));
+  EXPECT_TRUE(std::filesystem::exists(target + "-wal"));
+  EXPECT_FALSE(std::filesystem::exists(options_.path + "-wal"));
+  options_.path = target;
+  EXPECT_TRUE(refused(try_open(), Errc::in_use));
+}
+
 TEST_F(OpenTest, AFileThatIsNoDatabaseIsCorruptAndLeftAlone) {
   const std::string bytes(10'000, 'x');
   write_file(options_.path, bytes);

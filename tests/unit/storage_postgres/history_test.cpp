@@ -173,8 +173,8 @@ TEST_F(HistoryTest, EveryDurableTransitionThatIsLostIsMissed) {
 TEST_F(HistoryTest, ASliceThatMayBeLostWithTheServerIsNotMissed) {
   Node one = node();
   const Running running = started();
-  const auto ids = std::get<std::vector<std::int64_t>>(
-      postgres::new_stack_run_ids(one.attempt(), 1));
+  const auto ids =
+      std::get<std::vector<std::int64_t>>(postgres::new_stack_run_ids(one.attempt(), 1));
   succeeded(postgres::commit_slice(one.attempt(), slice_of(running.grant, {call_of(1)}), ids));
   ask("DELETE FROM stack_runs WHERE seq > 0");
   EXPECT_FALSE(one.misses_something());
@@ -218,8 +218,8 @@ TEST_F(HistoryTest, WhatOneNodeMissesStopsTheOthers) {
 TEST_F(HistoryTest, WhatWasMarkedMayBeRemovedByAPerson) {
   Node a = node();
   const Running running = started();
-  succeeded(postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"),
-                                   {}));
+  succeeded(
+      postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"), {}));
   EXPECT_FALSE(a.history.tick(*a.connection).has_value());
   ask("DELETE FROM stack_runs; DELETE FROM task_runs");
   EXPECT_FALSE(a.misses_something());
@@ -228,8 +228,8 @@ TEST_F(HistoryTest, WhatWasMarkedMayBeRemovedByAPerson) {
 TEST_F(HistoryTest, ClearingAllRunsIsNoLoss) {
   Node a = node();
   const Running running = started();
-  succeeded(postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"),
-                                   {}));
+  succeeded(
+      postgres::commit_slice(a.attempt(), end_of(running.grant, SliceEnd::completed, "1"), {}));
   ASSERT_TRUE(store_->clear().has_value());
   EXPECT_FALSE(a.misses_something());
   EXPECT_FALSE(a.misses_something());
@@ -285,7 +285,7 @@ TEST_F(HistoryTest, AStoreThatMissesSomethingRefusesEveryChangeAndReadsOn) {
   ask("UPDATE meta SET value = 1 WHERE key LIKE 'mark:%'");
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (store.store->standing().has_value() && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::sleep_for(Millis{5});
+    std::this_thread::yield();
   }
   constexpr Errc kBack = Errc::database_went_back;
   EXPECT_TRUE(refused(store.store->standing(), kBack));
@@ -299,8 +299,7 @@ TEST_F(HistoryTest, AStoreThatMissesSomethingRefusesEveryChangeAndReadsOn) {
   EXPECT_TRUE(store->run(running.run).has_value());
   EXPECT_TRUE(store->status().has_value());
   Opened restarted = open();
-  EXPECT_TRUE(
-      restarted->commit_slice(end_of(running.grant, SliceEnd::completed, "1")).has_value());
+  EXPECT_TRUE(restarted->commit_slice(end_of(running.grant, SliceEnd::completed, "1")).has_value());
 }
 
 }  // namespace

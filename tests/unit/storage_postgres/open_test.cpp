@@ -174,6 +174,11 @@ TEST_F(Open, EverySessionHasItsLimits) {
   EXPECT_EQ(setting("application_name"), "sequential-runner");
   EXPECT_EQ(setting("default_transaction_isolation"), "read committed");
   EXPECT_EQ(link.lock_ms(), 0);
+  // What the server itself does on TCP; on the socket that this test uses it shows none of it.
+  for (const char* const option : {"tcp_user_timeout=10000", "tcp_keepalives_idle=5",
+                                   "tcp_keepalives_interval=2", "tcp_keepalives_count=3"}) {
+    EXPECT_NE(link.conninfo().keywords.find(option), std::string::npos) << option;
+  }
 }
 
 // --- behind a pooler in transaction mode ---------------------------------------------------------

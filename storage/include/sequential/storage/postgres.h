@@ -25,7 +25,8 @@ struct PostgresOptions {
   Millis idle_in_transaction_timeout{5'000};
   Millis tcp_user_timeout{10'000};
   // Refuse to start on a server that acknowledges commits before they are on disk (fsync,
-  // full_page_writes, synchronous_commit); otherwise only warn.
+  // full_page_writes, synchronous_commit), and change nothing more when acknowledged commits turn
+  // out to be missing (database_went_back); otherwise only warn.
   bool strict = true;
   // Send prepared statements by name. Off for PgBouncer before 1.21 in transaction mode.
   bool prepare = true;

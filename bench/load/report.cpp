@@ -106,7 +106,8 @@ std::string line_of(const OrderedJson& report, const Known& known) {
   const double value = report[name];
   std::string aim, met, ratio;
   if (known.aim) {
-    const bool postgres = report["samples"][0]["store"] == "postgres";
+    const auto& samples = report["samples"];
+    const bool postgres = !samples.empty() && samples[0].value("store", "sqlite") == "postgres";
     const double wanted = postgres ? known.aim->postgres : known.aim->sqlite;
     aim = (known.more_is_better ? ">= " : "<= ") + shown(wanted);
     met = (known.more_is_better ? value >= wanted : value <= wanted) ? "yes" : "NO";

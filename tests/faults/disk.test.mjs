@@ -35,7 +35,8 @@ function mountDisks() {
   const [uid, gid] = [process.getuid(), process.getgid()];
   const [namespaces, back] = uid === 0 ? ["-m", ""] : ["-Urm", `unshare -U --map-user=${uid} --map-group=${gid} `];
   const script = `${mounts}exec ${back}"$@"`;
-  const args = ["--fork", "--kill-child", namespaces, "sh", "-c", script, "sh", process.execPath, ...process.execArgv, fileURLToPath(import.meta.url)];
+  const self = [process.execPath, ...process.execArgv, fileURLToPath(import.meta.url)];
+  const args = ["--fork", "--kill-child", namespaces, "sh", "-c", script, "sh", ...self];
   chmodSync(dir, 0o755);
   const ran = spawnSync("unshare", args, { stdio: "inherit", env: { ...process.env, DISK_TEST_MOUNTS: dir } });
   if (ran.error) throw new Error(`unshare is needed (util-linux): ${ran.error.message}`);
@@ -44,7 +45,8 @@ function mountDisks() {
 }
 const mounted = mountDisks();
 if (!DISKS[Object.keys(DISKS)[0]] || statfsSync(join(mounted, Object.keys(DISKS)[0])).type !== 0x01021994) {
-  throw new Error("this test needs small disks of its own: a mount namespace (as root), or user namespaces (kernel.unprivileged_userns_clone)");
+  throw new Error("this test needs small disks of its own, hence a mount namespace: root may have one, others where user " +
+    "namespaces are allowed (kernel.unprivileged_userns_clone)");
 }
 
 /** A small disk that can be filled to its last byte, and have room again. */
@@ -134,7 +136,8 @@ async function fillAndFree(server, sink, disk, { fullMs, refused, mend = () => {
     assert.equal(run.status, "completed", `${name}: ${JSON.stringify(run).slice(0, 2_000)}`);
     assert.deepEqual(run.result, expected(name));
   }
-  console.log(`# ${names.size} of ${count + 1 + HELD} submissions were acknowledged, ${sink.entries.length} calls made for ${3 * names.size}`);
+  const calls = `${sink.entries.length} calls made for ${3 * names.size}`;
+  console.log(`# ${names.size} of ${count + 1 + HELD} submissions were acknowledged, ${calls}`);
   return names;
 }
 

@@ -60,7 +60,8 @@ describe("F26 a killed server's log, cut within its last frame", () => {
     });
     const end = endOfLog(log);
     assert.ok(end > LOG_HEADER + FRAME);
-    const look = (path) => withDatabase(path, (query) => ({ runs: query("SELECT id FROM task_runs ORDER BY id").map((row) => row.id), damage: query.damage() }));
+    const all = "SELECT id FROM task_runs ORDER BY id";
+    const look = (path) => withDatabase(path, (query) => ({ runs: query(all).map((row) => row.id), damage: query.damage() }));
     assert.deepEqual(look(database), { runs: ids, damage: [] }, "uncut");
     // The first and last bytes of frame header and page, and some between.
     const cuts = [1, 2, 3, 511, 512, 513, 1_024, 2_048, 3_000, 4_095, 4_096, 4_097, 4_104, 4_112, 4_119, FRAME];

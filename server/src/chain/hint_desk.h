@@ -88,8 +88,8 @@ class HintDesk {
       return Answer::waits;
     }
     // As many as can be asked for at once see everything that those behind them would see.
-    const bool known = hint.id ? waiting_ids_.contains(hint.id)
-                               : waiting_for_oldest_ >= claims_max_;
+    const bool known =
+        hint.id ? waiting_ids_.contains(hint.id) : waiting_for_oldest_ >= claims_max_;
     if (known) return Answer::doubled;
     if (claims_ < claims_max_) {
       begin(hint);

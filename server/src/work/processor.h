@@ -46,7 +46,7 @@ double random01();  // in [0, 1)
 struct ProcessorOptions {
   storage::Lease lease;
   int in_flight_max = 1024;
-  std::size_t hint_claims_max = 8;  // hints that ask the store at the same time
+  std::size_t hint_claims_max = 8;   // hints that ask the store at the same time
   std::size_t hints_max = 10'000;    // hints that wait to
   bool handoff = true;  // the chain goes to this node itself
   int crashes_max = 3;

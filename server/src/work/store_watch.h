@@ -35,7 +35,7 @@ class StoreWatch {
   struct Seen {
     std::int64_t looks = 0;  // so far: whether this is news
     storage::Upkeep upkeep;
-    Millis store_ahead{0};               // of our clock
+    Millis store_ahead{0};              // of our clock
     std::vector<std::string> warnings;  // what is too much, in short
   };
   Seen seen() const {

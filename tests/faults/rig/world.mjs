@@ -300,10 +300,19 @@ export class World {
       if (node.alive) await node.stop();
       if (!node.starting && !node.reviving && !node.alive) await this.bring(node, {});
     }
+    let said;
     const ready = await eventually(this.clock, READY_MS, async () => {
-      const answer = await node.request("GET", "/readyz", { timeoutMs: 3_000 }).catch(() => undefined);
-      return answer?.status === 200;
+      const answer = await node.request("GET", "/readyz", { timeoutMs: 3_000 }).catch((error) => ({ text: error.message }));
+      said = answer.text;
+      return answer.status === 200;
     });
-    insist(ready, "I9", `${node.name} is not ready ${READY_MS} ms after healing; its log: ${node.logPath}`);
+    if (!ready) await this.insistNothingForbidden();  // then that is why
+    insist(ready, "I9", `${node.name} is not ready ${READY_MS} ms after healing, but: ${said}; its log: ${node.logPath}`);
+  }
+
+  /** What the database's triggers wrote down. */
+  async insistNothingForbidden() {
+    const forbidden = await this.eyes.violations();
+    insist(forbidden.length === 0, forbidden[0]?.what.slice(0, 2), `written down by the database's triggers: ${JSON.stringify(forbidden)}`);
   }
 }

@@ -2,14 +2,14 @@
 // Measures several nodes on one PostgreSQL behind HAProxy, and proves that no call was lost or made twice. See bench/README.md.
 //   bench/nodes.mjs --json FILE [--nodes 1,2,4] [--runs 200] [--calls 10] [--concurrency 32] [--build DIR]
 import assert from "node:assert/strict";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { openBalancer } from "../tests/support/js/balancer.mjs";
-import { childrenOf } from "../tests/support/js/children.mjs";
 import { openSink, sinkTask } from "../tests/support/js/sink.mjs";
 import { until } from "../tests/support/js/wait.mjs";
+import { costs } from "./costs.mjs";
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 const { values } = parseArgs({
@@ -44,27 +44,6 @@ async function fleet(client, task, input) {
   return (runs * calls * 1000) / (performance.now() - began);
 }
 
-const TICK_US = 10_000;
-/** CPU time in us of a process and all below it. */
-function cpuOf(pid) {
-  let stat;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  } catch {
-    return 0;
-  }
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return (Number(fields[11]) + Number(fields[12])) * TICK_US + childrenOf(pid).reduce((sum, child) => sum + cpuOf(child), 0);
-}
-
-/** What one call costs, so far: the difference of two is what happened between. */
-function costs(nodes) {
-  const { cluster, database } = nodes[0];
-  const [row] = cluster.rows(database, `SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0') AS wal, xact_commit AS commits,
-    tup_inserted + tup_updated + tup_deleted AS rows FROM pg_stat_database WHERE datname = current_database()`, "public");
-  return { ...row, database_us: cpuOf(cluster.pid), nodes_us: nodes.reduce((sum, node) => sum + cpuOf(node.pid), 0) };
-}
-
 async function measure(count, chain) {
   const sink = await openSink();
   const nodes = [];
@@ -96,6 +75,31 @@ async function measure(count, chain) {
   }
 }
 
+const LEASE_MS = 2_000;
+
+/** kill -9 of the node that works on a chain of calls: until another has recorded the next call, in ms. */
+async function recovery() {
+  const nodes = [];
+  try {
+    const settings = { "store.lease_ms": LEASE_MS, "engine.processes": 1 };
+    for (let i = 0; i < 2; i++) nodes.push(await new Server({ store: "postgres", beside: nodes[0], settings }).start());
+    await nodes[0].publish("echo", ECHO);
+    const id = await nodes[0].submit("echo", { calls: 100_000 });
+    const newest = () => nodes[0].cluster.rows(nodes[0].database, `SELECT count(*) AS calls, max(ended_at) AS at FROM stack_runs
+      WHERE task_run_id = ${id} AND seq > 0 AND ended_at IS NOT NULL`)[0];
+    await until("the chain to run", () => newest().calls > 500);
+    await nodes[0].kill9();
+    const last = newest();
+    await until("the other node to go on", () => newest().calls > last.calls, 60_000);
+    const [next] = nodes[1].cluster.rows(nodes[1].database, `SELECT min(ended_at) AS at FROM stack_runs
+      WHERE task_run_id = ${id} AND seq > 0 AND ended_at > ${last.at}`);
+    await nodes[1].request("POST", `/runs/${id}/cancel`);
+    return next.at - last.at;
+  } finally {
+    for (const node of nodes.reverse()) await node.destroy();
+  }
+}
+
 const results = [];
 for (const count of values.nodes.split(",").map(Number)) {
   for (const chain of count === 1 ? ["own"] : ["own", "balanced"]) {
@@ -104,5 +108,10 @@ for (const count of values.nodes.split(",").map(Number)) {
     results.push(result);
   }
 }
-writeFileSync(values.json, `${JSON.stringify({ runs, calls, concurrency, results }, null, 1)}\n`);
+const recovered = [];
+for (let i = 0; i < 5; i++) recovered.push(await recovery());
+recovered.sort((a, b) => a - b);
+console.error(`after kill -9 another node went on within ${recovered[2]} ms (${recovered.join(", ")}) with a lease of ${LEASE_MS} ms`);
+const other_node_recovery_ms = { lease_ms: LEASE_MS, median: recovered[2], samples: recovered };
+writeFileSync(values.json, `${JSON.stringify({ runs, calls, concurrency, results, other_node_recovery_ms }, null, 1)}\n`);
 process.exit(0);

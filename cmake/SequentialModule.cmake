@@ -15,7 +15,7 @@
 # Run one label with `ctest -L unit`, everything but the slow ones with `ctest -LE 'e2e|crash'`.
 include_guard(GLOBAL)
 
-set(SEQUENTIAL_TEST_TIMEOUT 120 CACHE STRING "Seconds a test may take unless it names its own")
+set(SEQUENTIAL_TEST_TIMEOUT 300 CACHE STRING "Seconds a test may take unless it names its own")
 mark_as_advanced(SEQUENTIAL_TEST_TIMEOUT)
 
 # Sanitizers make everything slower; a time limit is there to end a hang, not to measure.

@@ -155,6 +155,10 @@ constexpr Setting kChainAndStore[] = {
            "Time for a statement."),
     number(INT64(store.postgres.lock_timeout_ms), 100, 10 * kMinuteMs, "ms",
            "Time for a row lock."),
+    number(INT64(store.postgres.idle_in_transaction_timeout_ms), 100, 10 * kMinuteMs, "ms",
+           "Time after which the server ends a transaction whose node has gone silent."),
+    number(INT64(store.postgres.tcp_user_timeout_ms), 100, 10 * kMinuteMs, "ms",
+           "Time after which either side gives up a connection that acknowledges nothing."),
     boolean(BOOL(store.postgres.strict),
             "Refuse a server that acknowledges commits before they are on disk; stop if it lost "
             "any."),

@@ -168,14 +168,15 @@ DECLARE
   v_now bigint := now_ms(p_now);
 BEGIN
   IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
+  -- First of all: a try whose connection broke may still be at work on the server.
+  PERFORM 1 FROM stack_runs WHERE id = p_id FOR UPDATE;
+  IF NOT FOUND THEN RETURN; END IF;
   IF p_again THEN
     SELECT * INTO o_id, o_run, o_epoch, o_seq, o_lease_until, o_function, o_task_name, o_service,
            o_method, o_args, o_options, o_delivery, o_attempt, o_unknown
       FROM claimed_before(p_id, v_now, p_node, p_lease, p_token);
     IF o_id IS NOT NULL THEN RETURN; END IF;
   END IF;
-  PERFORM 1 FROM stack_runs WHERE id = p_id FOR UPDATE;
-  IF NOT FOUND THEN RETURN; END IF;
   SELECT * INTO o_id, o_run, o_epoch, o_seq, o_lease_until, o_function, o_task_name, o_service,
          o_method, o_args, o_options, o_delivery, o_attempt, o_unknown
     FROM claim_locked(p_id, v_now, p_node, p_lease, p_token);

@@ -46,6 +46,8 @@ BEGIN
   IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
   o_code := '';
   o_existing := false;
+  -- A try whose connection broke may still be at work on the server: this one waits for its end.
+  PERFORM pg_advisory_xact_lock(p_token);
   IF p_again THEN
     SELECT id, root_stack_run_id, created_at INTO t FROM task_runs
      WHERE id > p_floor AND token = p_token ORDER BY id LIMIT 1;

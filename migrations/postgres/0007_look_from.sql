@@ -21,13 +21,16 @@ CREATE FUNCTION server_ms() RETURNS bigint LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- Where to begin, -1 at the start. p_patience: how much longer than until a full look is due the
--- caller goes by the notes.
+-- caller goes by the notes. Notes that reach further than any can were made by another clock (the
+-- server's was set back, or it is another server).
 CREATE FUNCTION look_from(p_patience bigint, OUT o_watch bigint, OUT o_ready bigint)
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_ahead bigint := pg_sequence_last_value('look_full_again') - server_ms();
 BEGIN
   o_watch := -1;
   o_ready := -1;
-  IF server_ms() < pg_sequence_last_value('look_full_again') + p_patience THEN
+  IF v_ahead > -p_patience AND v_ahead <= 10000 THEN
     o_watch := coalesce(pg_sequence_last_value('look_watch_from'), -1);
     o_ready := coalesce(pg_sequence_last_value('look_ready_from'), -1);
   END IF;
@@ -167,6 +170,7 @@ DECLARE
   v_id bigint;
 BEGIN
   IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
+  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
   IF p_again THEN
     SELECT * INTO o_id, o_run, o_epoch, o_seq, o_lease_until, o_function, o_task_name, o_service,
            o_method, o_args, o_options, o_delivery, o_attempt, o_unknown

@@ -37,6 +37,7 @@ constexpr auto kToken = net::as_tuple(net::use_awaitable);
 // A claim handed to this node that waited longer for its hint has lost it.
 constexpr Millis kHintWaitMax{1'000};
 constexpr Millis kStopEnginesWithin{2'000};
+constexpr Millis kGiveBackWithin{1'000};  // after a drain's grace
 constexpr Millis kDrainPoll{5};
 
 Millis ms(std::int64_t value) { return Millis{value}; }
@@ -261,15 +262,13 @@ class Node {
     go_on_ = false;
     if (context_) {
       context_->ready = false;
-      Waiter<bool> drained;
-      auto finish = [this, deadline, &drained]() -> net::awaitable<void> {
-        co_await processor_->drain(deadline);
-        co_await requests_answered(deadline);
-        co_await processor_->give_back_untouched();
-        drained.give(true);
-      };
-      net::co_spawn(io_, finish(), net::detached);
-      drained.take();
+      if (!drain(deadline)) {
+        log_info("stopping: the grace is used up, what is under way is given back");
+        processor_->interrupt();
+        runtime_->stop(clock_.monotonic());
+        hurry_ = false;
+        if (!drain(clock_.monotonic() + kGiveBackWithin)) log_warn("not all work was given back");
+      }
       FAULT_POINT("drain.before_release");
     }
     if (http_) http_->stop();
@@ -280,11 +279,28 @@ class Node {
     store_.reset();  // completes what is queued and closes the file
   }
 
+  // Any thread, while stop() is at work: waits for nothing any more.
+  void hurry() { hurry_ = true; }
+
  private:
+  // Blocks until no work is under way, the deadline has passed or someone is in a hurry; whether
+  // none is.
+  bool drain(MonoTime deadline) {
+    Waiter<bool> drained;
+    auto finish = [this, deadline, &drained]() -> net::awaitable<void> {
+      const bool done = co_await processor_->drain(deadline, hurry_);
+      if (done) co_await requests_answered(deadline);
+      co_await processor_->give_back_untouched();
+      drained.give(done);
+    };
+    net::co_spawn(io_, finish(), net::detached);
+    return drained.take();
+  }
+
   // A request that came before the drain may be handed a claim after it.
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
-    while (context_->answering > 0 && clock_.monotonic() < deadline) {
+    while (context_->answering > 0 && clock_.monotonic() < deadline && !hurry_) {
       pause.expires_after(kDrainPoll);
       co_await pause.async_wait(kToken);
     }
@@ -313,12 +329,13 @@ class Node {
     // An exclusive store knows it by itself.
     if (!backends_.store_is_exclusive) {
       const auto folder = std::filesystem::absolute(config_.store.path).parent_path();
-      mark_.emplace(folder.string(), lease_.node);
+      mark_.emplace(folder.string());
     }
     Waiter<Result<std::int64_t>> freed;
     store_->recover(lease_.node, mark_ ? mark_->died() : std::string(),
                     [&freed](Result<std::int64_t> count) { freed.give(std::move(count)); });
     SEQUENTIAL_TRY(const auto count, freed.take());
+    if (mark_) mark_->write(lease_.node);
     if (count > 0) log_info("taking up work that a stopped process left", {{"stack_runs", count}});
     return success();
   }
@@ -373,6 +390,7 @@ class Node {
   std::unique_ptr<Processor> processor_;
   std::unique_ptr<StoreWatch> store_watch_;
   std::unique_ptr<RouteContext> context_;
+  std::atomic<bool> hurry_{false};
   std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes
 };
 
@@ -398,7 +416,14 @@ Result<void> run_node(const config::Config& config, const std::string& version,
   wanted.async_wait([](const boost::system::error_code&, int) {});
   signals.run();
   log_info("stopping: finishing what is under way");
+  wanted.async_wait([&node](const boost::system::error_code& error, int) {
+    if (!error) node.hurry();
+  });
+  signals.restart();
+  std::thread second([&signals] { signals.run(); });
   node.stop();
+  signals.stop();
+  second.join();
   return success();
 }
 

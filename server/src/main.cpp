@@ -72,6 +72,9 @@ Result<std::unique_ptr<storage::Store>> open_postgres(const config::Config& c, c
   options.connect_timeout = Millis{c.store.postgres.connect_timeout_ms};
   options.statement_timeout = Millis{c.store.postgres.statement_timeout_ms};
   options.lock_timeout = Millis{c.store.postgres.lock_timeout_ms};
+  options.idle_in_transaction_timeout = Millis{c.store.postgres.idle_in_transaction_timeout_ms};
+  options.tcp_user_timeout = Millis{c.store.postgres.tcp_user_timeout_ms};
+  options.unknown_patience = Millis{c.store.lease_ms};
   options.strict = c.store.postgres.strict;
   options.prepare = c.store.postgres.prepare;
   options.listen = c.store.postgres.listen;

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 #include <system_error>
+#include <utility>
 
 #include "sequential/base/log.h"
 
@@ -38,13 +39,14 @@ void not_marked(const std::string& path) {
 
 }  // namespace
 
-NodeMark::NodeMark(const std::string& folder, const std::string& node) {
-  const std::string path = (std::filesystem::path(folder) / "node.lock").string();
+NodeMark::NodeMark(const std::string& folder)
+    : path_((std::filesystem::path(folder) / "node.lock").string()) {
   std::error_code ignored;  // open() says it better
   std::filesystem::create_directories(folder, ignored);
-  fd_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  fd_ = ::open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0 || ::flock(fd_, LOCK_EX | LOCK_NB) != 0) {
-    not_marked(path);
+    not_marked(path_);
+    if (fd_ >= 0) ::close(std::exchange(fd_, -1));
     return;
   }
   const std::string boot = boot_id();
@@ -53,11 +55,15 @@ NodeMark::NodeMark(const std::string& folder, const std::string& node) {
   std::string its_boot;
   mark >> name >> its_boot;
   if (!boot.empty() && its_boot == boot) died_ = name;
+}
+
+void NodeMark::write(const std::string& node) {
+  if (fd_ < 0) return;
   // Written before it is cut: a crash in between leaves this node's name with something behind it.
-  const std::string own = node + " " + boot + "\n";
+  const std::string own = node + " " + boot_id() + "\n";
   if (::pwrite(fd_, own.data(), own.size(), 0) != static_cast<ssize_t>(own.size()) ||
       ::ftruncate(fd_, static_cast<off_t>(own.size())) != 0) {
-    not_marked(path);
+    not_marked(path_);
   }
 }
 

@@ -18,7 +18,7 @@ class NodeMark {
   // `folder`: the data folder. Without the lock (another node runs there), or where the file cannot
   // be written, there is no dead node to speak of; that is logged, not an error. Blocks on the
   // disk.
-  NodeMark(const std::string& folder, const std::string& node);
+  explicit NodeMark(const std::string& folder);
   NodeMark(const NodeMark&) = delete;
   NodeMark& operator=(const NodeMark&) = delete;
   ~NodeMark();
@@ -26,7 +26,12 @@ class NodeMark {
   // The node that ran here before and is certainly dead; empty if none is known.
   const std::string& died() const { return died_; }
 
+  // From now on `node` runs here. Not before its predecessor's work was taken over: a start that
+  // fails before that leaves it to the next.
+  void write(const std::string& node);
+
  private:
+  const std::string path_;
   int fd_ = -1;
   std::string died_;
 };

@@ -1,22 +1,24 @@
 // Runs of many calls: 20,000 in one run, the same result when every resume is a replay, and a thousand runs at once.
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import { withServer } from "../support/js/server.mjs";
+import { STORE, withServer } from "../support/js/server.mjs";
+import { until } from "../support/js/wait.mjs";
 import { endpointCode } from "../support/js/workspace.mjs";
 
+const CALLS = STORE === "postgres" ? 6_000 : 20_000;
 const sum = (n) => (n * (n + 1)) / 2;
 
 describe("many calls", () => {
-  it("20,000 sequential calls complete, resumed from memory every time", { timeout: 290_000 }, () =>
+  it(`${CALLS} sequential calls complete, resumed from memory every time`, { timeout: 290_000 }, () =>
     withServer({ settings: { "engine.processes": 1 } }, async (server) => {
       await server.publish("many-calls", endpointCode("many-calls"));
       const began = Date.now();
-      const run = await server.complete("many-calls", { calls: 20_000 }, { ms: 280_000 });
-      assert.deepEqual(run.result, { calls: 20_000, sum: sum(20_000) });
-      assert.deepEqual([run.calls, run.outcomes], [20_000, 20_000]);
+      const run = await server.complete("many-calls", { calls: CALLS }, { ms: 280_000 });
+      assert.deepEqual(run.result, { calls: CALLS, sum: sum(CALLS) });
+      assert.deepEqual([run.calls, run.outcomes], [CALLS, CALLS]);
       const { engine } = await server.get("/stats");
       assert.equal(engine.replays, 0, "it stayed warm");
-      console.log(`20,000 calls in ${Date.now() - began} ms`);
+      console.log(`${CALLS} calls in ${Date.now() - began} ms`);
       await server.check();
     }));
 
@@ -30,6 +32,19 @@ describe("many calls", () => {
       assert.deepEqual(run.result, { calls, sum: sum(calls) });
       const { engine } = await server.get("/stats");
       assert.ok(engine.replays >= calls - 1, JSON.stringify(engine));
+      await server.check();
+    }));
+
+  it("killed after 5,000 calls: the journal is read page by page, and the run goes on", { timeout: 290_000 }, () =>
+    withServer({ settings: { "engine.processes": 1 } }, async (server) => {
+      await server.publish("many-calls", endpointCode("many-calls"));
+      const calls = 6_000;
+      const id = await server.submit("many-calls", { calls });
+      await until("5,000 outcomes", async () => (await server.run(id)).outcomes >= 5_000, 280_000);
+      await server.kill9();
+      await server.start();
+      const run = await server.ended(id, 280_000);
+      assert.deepEqual(run.result, { calls, sum: sum(calls) });
       await server.check();
     }));
 

@@ -1,11 +1,12 @@
 // What the README promises, done literally: its walk-through runs as it stands, its task can be published.
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
 import { after, before, describe, it } from "node:test";
 import { fileURLToPath } from "node:url";
 import { startChild } from "../support/js/children.mjs";
-import { cleanEnv, Server } from "../support/js/server.mjs";
+import { binary, cleanEnv, Server } from "../support/js/server.mjs";
+import { removeDir, tempDir } from "../support/js/temp.mjs";
 import { within } from "../support/js/wait.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
@@ -54,6 +55,39 @@ describe("the README", () => {
     assert.equal(stack.stack[0].seq, 0);
     assert.ok(Array.isArray(logs.logs));
     assert.equal((await server.ended(run.id)).status, "completed");
+  });
+  it("its block with docker compose works, with this server for the containers", { timeout: 90_000 }, async () => {
+    const [secrets, ...commands] = block("With docker compose", "bash").trim().split("\n");
+    const dir = tempDir("sequential-readme");
+    const made = await bash(`${secrets} --dir ${dir}`);
+    assert.equal(made.code, 0, made.err);
+    const token = join(dir, "secrets/api_token");
+    const node = new Server({ settings: { "engine.processes": 1, "server.api_token_file": token } });
+    try {
+      await node.start();
+      // What `exec` runs finds in its container what is said here: programs, server, token.
+      const standIn = `set -e
+        export PATH=${dirname(resolve(binary()))}:$PATH SEQUENTIAL_SERVER=${node.url}
+        docker() {
+          case "$*" in
+            "compose -f docker/docker-compose.yml up "*) ;;
+            "compose -f docker/docker-compose.yml exec node-1 "*) shift 5; SEQUENTIAL_TOKEN_FILE=${token} "$@" ;;
+            *) echo "not expected: docker $*" >&2; return 1 ;;
+          esac
+        }
+        curl() { command curl --silent --show-error --fail-with-body "$@"; }\n`;
+      const script = commands.join("\n").replaceAll("/usr/local/share/sequential-runner/", `${ROOT}/`)
+        .replaceAll("docker/secrets/", `${dir}/secrets/`).replaceAll("http://127.0.0.1:8080/", `${node.url}/`);
+      const ran = await bash(standIn + script);
+      assert.equal(ran.code, 0, `${ran.out}\n${ran.err}`);
+      assert.deepEqual(JSON.parse(ran.out.trim().split("\n").at(-1)).data.result, { greeting: "Hello, Ada!" });
+      const published = (await node.request("GET", "/tasks", { headers: { authorization: `Bearer ${readFileSync(token, "utf8").trim()}` } })).json();
+      const there = readdirSync(join(ROOT, "taskcode/endpoints")).map((name) => name.replace(/\.js$/, "")).sort();
+      assert.deepEqual(published.tasks.map(({ name }) => name).sort(), there);
+    } finally {
+      await node.destroy();
+      removeDir(dir);
+    }
   });
   it("its task can be published as it stands", () => server.publish("of-the-readme", block("A task", "js")));
   it("the files and folders that it names are there", () => {

@@ -19,7 +19,8 @@ const SLEEP_MS = 1_500;
 const BACKOFF_MS = 1_000;
 const BACKOFF_LEAST_MS = BACKOFF_MS / 2;  // what jitter leaves of it
 const ROUNDING_MS = 2;  // the store keeps whole milliseconds
-const SETTINGS = { "store.upkeep_ms": 200, "store.sweep_ms": 200 };
+// Leases that do not end by themselves however busy the machine is: what is taken from somebody was taken for the clocks' sake.
+const SETTINGS = { "store.upkeep_ms": 200, "store.sweep_ms": 200, "store.lease_ms": 20_000 };
 
 // A sleep, a call that has to be made twice, and what the task's own clock says of it.
 const TIMED = sinkTask(`

@@ -23,6 +23,9 @@ const MIXED = sinkTask(`
   return order;`);
 const RESULT = ["left", "right", "expected", "finally", "last"];
 
+// The second in which what is under way is given back, and the time that ending processes takes on a busy machine.
+const STOP_AFTER_GRACE_MS = 5_000;
+
 async function withMixed(settings, use) {
   const sink = await openSink();
   const server = new Server({ settings: crashSettings(sink, settings) });
@@ -116,8 +119,55 @@ describe("other crash points", () => {
       await server.publish("mixed", MIXED);
       const id = await server.submit("mixed", { url: sink.url });
       await until("the last call", () => sink.count("last") > 0);
-      await within("the stop", 8_000, server.stop());
+      await within("the stop", 500 + STOP_AFTER_GRACE_MS, server.stop());
+      // It was given back: nobody waits for a lease.
+      const [call] = server.query((query) => query(`SELECT status, attempt FROM stack_runs WHERE task_run_id = ${id} AND seq = 6`));
+      assert.deepEqual(call, { status: "pending", attempt: 2 });
       await server.start();
       await checkMixed(server, sink, id);
+    }));
+
+  it("a second SIGTERM ends the grace", { timeout: 60_000 }, () => withMixed({ "server.drain_ms": 600_000 }, async (server, sink) => {
+    sink.behave = (entry) => (entry.label === "last" && entry.arrival === 1 ? "hang" : undefined);
+    await server.start();
+    await server.publish("mixed", MIXED);
+    const id = await server.submit("mixed", { url: sink.url });
+    await until("the last call", () => sink.count("last") > 0);
+    const stopped = server.stop();
+    await until("the stop to have begun", () => server.stderr.includes("finishing what is under way"));
+    assert.equal(server.child.exitCode, null, "it waits for the call");
+    server.child.kill("SIGTERM");
+    await within("the stop", STOP_AFTER_GRACE_MS, stopped);
+    await server.start();
+    await checkMixed(server, sink, id);
+  }));
+
+  it("SIGTERM in the middle of a slice: given back, and it costs the run nothing", { timeout: 60_000 }, () =>
+    withMixed({ "server.drain_ms": 100, "limits.cpu_ms": 1_500 }, async (server) => {
+      await server.start();
+      await server.publish("spin", "module.exports = async () => { for (;;); };");
+      const id = await server.submit("spin", {});
+      await until("the slice", async () => (await server.get("/stats")).in_flight > 0);
+      await within("the stop", 100 + STOP_AFTER_GRACE_MS, server.stop());
+      const [root] = server.query((query) => query(`SELECT status, attempt FROM stack_runs WHERE task_run_id = ${id}`));
+      assert.equal(root.status, "pending");
+      await server.start();
+      assert.equal((await server.ended(id)).error.code, "cpu_limit");
+      await server.check();
+    }));
+
+  it("SIGTERM in the middle of a call that may be made once: its outcome is unknown at once", { timeout: 60_000 }, () =>
+    withMixed({ "server.drain_ms": 100 }, async (server, sink) => {
+      sink.behave = () => "hang";
+      await server.start();
+      await server.publish("once", sinkTask(`
+        try { await sink("once", { delivery: "at_most_once" }); } catch (error) { return error.code; }`));
+      const id = await server.submit("once", { url: sink.url });
+      await until("the call", () => sink.count("once") > 0);
+      await within("the stop", 100 + STOP_AFTER_GRACE_MS, server.stop());
+      await server.start();
+      assert.equal((await server.ended(id)).result, "outcome_unknown");
+      assert.equal(sink.count("once"), 1);
+      await server.check({ sink });
     }));
 });

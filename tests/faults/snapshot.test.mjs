@@ -150,6 +150,18 @@ if (STORE === "postgres") {
       await server.check();
     }));
 
+    it("notes of how far there is nothing to find are not believed if another clock made them", { timeout: 60_000 }, () =>
+      withHeldSnapshot({}, async (server, open) => {
+        const probe = open();
+        // As left by a server whose clock was an hour ahead.
+        await probe.ask(`SET search_path TO sequential; SELECT setval('look_full_again', server_ms() + 3600000 + 5000),
+          setval('look_ready_from', server_ms() + 3600000), setval('look_watch_from', server_ms() + 3600000);`);
+        assert.equal(await probe.ask("SELECT o_ready, o_watch FROM look_from(10000);"), "-1|-1\n");
+        await server.restart({ settings: { "chain.enabled": false, "store.sweep_ms": 100 } });
+        assert.equal((await server.ended(await server.submit("echo", { calls: 3 }), 5_000)).result, 3);
+        await server.check();
+      }));
+
     it("the server tells how old it is and who holds it, and when it is gone", { timeout: 60_000 }, () =>
       withHeldSnapshot({ "store.postgres.xmin_age_warn": 500 }, async (server, open) => {
         await until("a look", async () => (await storeStats(server)).looks > 0);

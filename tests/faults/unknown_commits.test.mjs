@@ -165,6 +165,37 @@ describe("F21 a connection cut around a commit", () => {
       }
     }));
 
+  // While the first try is still at work its rows cannot be seen: the second must wait for its end.
+  const SLOW = {
+    "a submission": ["submit_v1", "BEFORE INSERT ON task_runs FOR EACH ROW", async ({ node, sink }) => serial(node, sink, "slow", 1)],
+    "a claim by number": ["claim_v1", "BEFORE UPDATE ON stack_runs FOR EACH ROW WHEN (OLD.status = 'pending' AND NEW.epoch = 1)",
+      async ({ node, sink }) => serial(node, sink, "slow", 1, { options: { delay_ms: 30 } })],
+    "a claim of the oldest": ["claim_next_v1", "BEFORE UPDATE ON stack_runs FOR EACH ROW WHEN (OLD.status = 'pending' AND NEW.epoch = 1)",
+      async ({ node, sink, epochs }) => {
+        await node.restart({ settings: { "chain.url": "http://127.0.0.1:9", "store.sweep_ms": 0 } });
+        for (const name of ["one", "two"]) await node.submit("serial", { url: sink.url, name, calls: 0 });
+        const first = await node.request("POST", "/stack/process", { json: {} });
+        assert.equal(first.json().data.status, "completed", first.text);
+        assert.deepEqual(epochs(), [0, 1], "one was asked for");
+        const second = await node.request("POST", "/stack/process", { json: {} });
+        assert.equal(second.json().data.status, "completed", second.text);
+      }],
+  };
+  for (const [what, [text, slow, act]] of Object.entries(SLOW)) {
+    it(`${what} is made once, cut while the server still works on it`, { timeout: 60_000 }, () =>
+      withProxied({ proxied: [true], allAcknowledged: true, settings: { "store.lease_ms": 60_000 } },
+        async ({ nodes: [node], proxies: [proxy], sink, cluster, database }) => {
+          cluster.psql(database, `SET search_path TO sequential;
+            CREATE FUNCTION slowly() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(0.5); RETURN NEW; END $$;
+            CREATE TRIGGER slowly ${slow} EXECUTE FUNCTION slowly();`);
+          const roots = "SELECT epoch FROM stack_runs WHERE seq = 0 ORDER BY epoch";
+          const fault = proxy.at(text, "sent");
+          await act({ node, sink, epochs: () => cluster.rows(database, roots).map((row) => row.epoch) });
+          assert.equal(fault.hits, 1);
+          cluster.psql(database, "DROP FUNCTION sequential.slowly() CASCADE");
+        }));
+  }
+
   it("clearing says how many runs it deleted", { timeout: 60_000 }, () =>
     withProxied({ proxied: [true], allAcknowledged: true }, async ({ nodes: [node], proxies: [proxy], sink }) => {
       for (const when of WHEN) {

@@ -51,6 +51,16 @@ CallDecision decide_unknown(const storage::Work& work) {
   return failed(error, work);
 }
 
+CallDecision decide_interrupted(const storage::Work& work) {
+  if (work.delivery == storage::Delivery::at_most_once) return decide_unknown(work);
+  services::CallError error;
+  error.errc = Errc::shutting_down;
+  error.message = "the server stopped before the service answered";
+  CallDecision decision = failed(error, work);
+  decision.end = storage::CallEnd::retry;
+  return decision;
+}
+
 CallDecision decide_refused(const Error& refusal, const storage::Work& work) {
   services::CallError error;
   error.errc = Errc::internal;

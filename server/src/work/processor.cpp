@@ -294,16 +294,17 @@ net::awaitable<void> Processor::renew_leases() {
   held_.renewed(grants, sent);
 }
 
-net::awaitable<void> Processor::drain(MonoTime deadline) {
+net::awaitable<bool> Processor::drain(MonoTime deadline, const std::atomic<bool>& hurry) {
   gate_.close();
   timers_.stop();
   Timer pause(io_);
-  while (gate_.inside() > 0 && clock_.monotonic() < deadline) {
+  while (gate_.inside() > 0 && clock_.monotonic() < deadline && !hurry) {
     pause.expires_after(kDrainPoll);
     co_await pause.async_wait(net::use_awaitable);
   }
   co_await give_back_untouched();
   watch_.wake_all();
+  co_return gate_.inside() == 0;
 }
 
 net::awaitable<void> Processor::give_back_untouched() {

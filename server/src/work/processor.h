@@ -33,6 +33,7 @@
 #include "sequential/storage/store.h"
 #include "work/decide.h"
 #include "work/held.h"
+#include "work/one_answer.h"
 #include "work/run_watch.h"
 #include "work/sessions.h"
 #include "work/wake_timers.h"
@@ -121,9 +122,12 @@ class Processor {
   std::size_t held() const { return held_.size(); }
   std::size_t timers_armed() const { return timers_.armed(); }
 
-  // Stops starting work; waits until the work under way is done or the deadline passes; gives the
-  // rest back.
-  net::awaitable<void> drain(MonoTime deadline);
+  // Stops starting work; waits until the work under way is done, the deadline passes or `hurry` is
+  // set; gives back what nobody has begun. Answers whether all is done.
+  net::awaitable<bool> drain(MonoTime deadline, const std::atomic<bool>& hurry);
+  // After a drain that did not finish: stops waiting for services. Calls that may be made again are
+  // given back, the others' outcome is recorded as unknown. (Slices end with the engines.)
+  void interrupt();
   // After a drain: what requests under way at its beginning were handed since.
   net::awaitable<void> give_back_untouched();
 
@@ -229,6 +233,8 @@ class Processor {
   WakeTimers timers_;
   HintDesk hints_;
   Gate gate_;
+  CallsUnderWay under_way_;
+  std::atomic<bool> interrupted_{false};
   std::atomic<int> in_flight_{0};
   std::atomic<bool> look_soon_{false};  // a pass for news is on its way
   std::atomic<bool> missed_{false};  // a hint was dropped: ask for the oldest when a slot is free

@@ -2,7 +2,6 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <utility>
 
@@ -11,6 +10,7 @@
 #include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/journal_source.h"
+#include "work/one_answer.h"
 #include "work/processor.h"
 #include "work/timer.h"
 #include "work/until_stored.h"
@@ -28,47 +28,6 @@ services::CallReply refused(Error error) {
   return services::CallReply::fail(std::move(refusal));
 }
 
-// One answer, whichever comes first, the service's or the watchdog's, before or after it is
-// awaited.
-class OneAnswer {
- public:
-  void give(services::CallReply reply) {
-    std::function<void(services::CallReply)> done;
-    {
-      const std::lock_guard lock(mutex_);
-      if (given_) return;
-      given_ = true;
-      if (!done_) {
-        early_ = std::move(reply);
-        return;
-      }
-      done = std::move(done_);
-    }
-    done(std::move(reply));
-  }
-
-  std::optional<services::CallReply> take_now() {
-    const std::lock_guard lock(mutex_);
-    return std::exchange(early_, std::nullopt);
-  }
-
-  void wait(std::function<void(services::CallReply)> done) {
-    std::optional<services::CallReply> early;
-    {
-      const std::lock_guard lock(mutex_);
-      early = std::exchange(early_, std::nullopt);
-      if (!early) done_ = std::move(done);
-    }
-    if (early) done(std::move(*early));
-  }
-
- private:
-  std::mutex mutex_;
-  std::function<void(services::CallReply)> done_;  // guarded by mutex_
-  std::optional<services::CallReply> early_;       // guarded by mutex_
-  bool given_ = false;                             // guarded by mutex_
-};
-
 services::CallReply overdue() {
   services::CallError error;
   error.errc = Errc::timeout;
@@ -76,6 +35,17 @@ services::CallReply overdue() {
   error.message = "the service did not answer within the call's timeout";
   error.retryable = true;
   return services::CallReply::fail(std::move(error));
+}
+
+// The server stops and waits for nobody any more. No service answers that.
+services::CallReply interrupted() {
+  services::CallError error;
+  error.errc = Errc::shutting_down;
+  return services::CallReply::fail(std::move(error));
+}
+
+bool is_interrupted(const services::CallReply& reply) {
+  return reply.failed && reply.error.errc == Errc::shutting_down;
 }
 
 // Gives up for the service at the deadline, unless it goes before.
@@ -93,6 +63,11 @@ class Guard {
 };
 
 }  // namespace
+
+void Processor::interrupt() {
+  interrupted_ = true;
+  for (const auto& answer : under_way_.all()) answer->give(interrupted());
+}
 
 double random01() { return static_cast<double>(random_u64() >> 11) * 0x1.0p-53; }
 
@@ -123,6 +98,8 @@ net::awaitable<services::CallReply> Processor::call_service(const storage::Work&
   // What answers at once costs no turn of the event loop.
   if (auto now = answer->take_now()) co_return std::move(*now);
   const Guard guard(io_, answer, deadline);
+  const CallsUnderWay::Mark mark(under_way_, answer);
+  if (interrupted_) answer->give(interrupted());
   auto start = [&answer](auto done) { answer->wait(std::move(done)); };
   co_return co_await completes<services::CallReply>(std::move(start));
 }
@@ -142,6 +119,9 @@ net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) 
       reply = co_await call_service(work, policy.value());
     }
     FAULT_POINT("call.after_send");
+    if (is_interrupted(reply)) {
+      co_return co_await record_call(work, decide_interrupted(work), via, taken.waited);
+    }
     const services::CallPolicy known = policy.has_error() ? services::CallPolicy{} : policy.value();
     const double spread = reply.failed ? options_.random() : 0.0;
     decision = decide_call(std::move(reply), work, known, options_.payload_bytes_max, spread);

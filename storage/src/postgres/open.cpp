@@ -16,7 +16,7 @@ Result<void> check_options(const PostgresOptions& options) {
       options.readers > kReadersMax || options.queue_max < 1 ||
       !positive(options.connect_timeout) || !positive(options.statement_timeout) ||
       !positive(options.lock_timeout) || !positive(options.idle_in_transaction_timeout) ||
-      !positive(options.tcp_user_timeout)) {
+      !positive(options.tcp_user_timeout) || !positive(options.unknown_patience)) {
     return Error(Errc::config_invalid,
                  "the database needs 1 to 256 connections, 1 to 64 readers, and limits and "
                  "timeouts above zero");

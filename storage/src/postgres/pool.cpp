@@ -13,9 +13,6 @@ constexpr Millis kConflictPauseMax{200};
 constexpr int kReconnectTries = 100;         // of one task, each with a pause after the first
 // How long a task that was not sent waits for a connection: a restart of the server, not an outage.
 constexpr Millis kConnectPatience{1'000};
-// How long one waits to learn whether it was committed. As long as a usual lease: after that its
-// work is another's.
-constexpr Millis kUnknownPatience{30'000};
 constexpr Millis kReconnectPause{25};
 
 Error overloaded() {
@@ -182,7 +179,7 @@ bool Pool::reach(Session& session, Task& task, bool again) {
 }
 
 bool Pool::patience_left(const Task& task, bool again, MonoTime now) const {
-  return now - task.queued_ < (again ? kUnknownPatience : kConnectPatience);
+  return now - task.queued_ < (again ? link_.options().unknown_patience : kConnectPatience);
 }
 
 // While there is no server, nobody else may get to it: what waits is told so.

@@ -94,6 +94,16 @@ class Connection {
       if (fault && !this.#begin(fault)) return;
     }
     this.toServer.send(bytes);
+    if (this.leaves && (type === "S" || type === "Q")) this.#leave();
+  }
+
+  /** The client's side is gone; the server has the whole statement and is left to work on it. */
+  #leave() {
+    this.swallowed = true;
+    this.server.end();
+    this.server = undefined;
+    this.leaves.done();
+    this.cut();
   }
 
   /** Whether the request is still to be sent. */
@@ -111,7 +121,8 @@ class Connection {
       this.lost = true;
       this.server.pause();
       fault.done();
-    } else if (fault.when === "bytes") this.left[fault.way] = fault.bytes;
+    } else if (fault.when === "sent") this.leaves = fault;
+    else if (fault.when === "bytes") this.left[fault.way] = fault.bytes;
     else this.fault = fault;  // what the server answers goes no further
     return true;
   }
@@ -189,6 +200,7 @@ class FaultProxy {
   /**
    * A fault for the next `times` statements that contain `text`, after `skip` of them. `when`:
    *   request        cut before the statement is sent
+   *   sent           cut when the whole statement was sent, while the server works on it
    *   answer         cut when the server has committed and answered, and the answer is lost
    *   hang           neither statement nor answer get through, and the connection stays open
    *   answer-hangs   the same, but the server has committed

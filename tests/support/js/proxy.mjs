@@ -15,9 +15,10 @@ export async function openChainProxy() {
   const forwarded = new Set();
 
   async function forward({ body, headers }) {
+    const signature = headers["x-chain"] ? { "x-chain": headers["x-chain"] } : {};
     const sending = exchange({
       url: `${proxy.target}/stack/process`, method: "POST", body, agent,
-      headers: { "content-type": "application/json", "x-chain": headers["x-chain"], prefer: headers.prefer ?? "respond-async" },
+      headers: { "content-type": "application/json", prefer: headers.prefer ?? "respond-async", ...signature },
     }).catch((error) => ({ status: 0, error }));
     forwarded.add(sending);
     const answer = await sending;

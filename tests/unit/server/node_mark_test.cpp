@@ -14,6 +14,14 @@
 namespace sequential::server {
 namespace {
 
+// A node begins and ends here: which one it knows to be dead.
+std::string began(const std::string& folder, const std::string& node) {
+  NodeMark mark(folder);
+  std::string died = mark.died();
+  mark.write(node);
+  return died;
+}
+
 class NodeMarkTest : public testing::Test {
  protected:
   void SetUp() override { ASSERT_NE(::mkdtemp(folder_), nullptr); }
@@ -25,51 +33,59 @@ class NodeMarkTest : public testing::Test {
 };
 
 TEST_F(NodeMarkTest, NamesTheNodeThatRanHereBefore) {
-  EXPECT_EQ(NodeMark(folder_, "node-a").died(), "");
-  EXPECT_EQ(NodeMark(folder_, "node-with-a-longer-name").died(), "node-a");
-  EXPECT_EQ(NodeMark(folder_, "node-c").died(), "node-with-a-longer-name");
-  EXPECT_EQ(NodeMark(folder_, "node-d").died(), "node-c");
+  EXPECT_EQ(began(folder_, "node-a"), "");
+  EXPECT_EQ(began(folder_, "node-with-a-longer-name"), "node-a");
+  EXPECT_EQ(began(folder_, "node-c"), "node-with-a-longer-name");
+  EXPECT_EQ(began(folder_, "node-d"), "node-c");
 }
 
 TEST_F(NodeMarkTest, SaysNothingOfANodeThatLives) {
-  std::optional<NodeMark> living(std::in_place, folder_, "node-a");
-  EXPECT_EQ(NodeMark(folder_, "node-b").died(), "");
+  std::optional<NodeMark> living(std::in_place, folder_);
+  living->write("node-a");
+  EXPECT_EQ(began(folder_, "node-b"), "");
   living.reset();
-  EXPECT_EQ(NodeMark(folder_, "node-c").died(), "node-a");  // b never had the mark
+  EXPECT_EQ(began(folder_, "node-c"), "node-a");  // b never had the mark
 }
 
 TEST_F(NodeMarkTest, OutlivesAProcessThatIsKilled) {
   const pid_t child = ::fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
-    const NodeMark mark(folder_, "node-a");
+    NodeMark mark(folder_);
+    mark.write("node-a");
     ::kill(::getpid(), SIGKILL);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_TRUE(WIFSIGNALED(status));
-  EXPECT_EQ(NodeMark(folder_, "node-b").died(), "node-a");
+  EXPECT_EQ(began(folder_, "node-b"), "node-a");
+}
+
+TEST_F(NodeMarkTest, AStartThatFailsBeforeItTookOverLeavesThatToTheNext) {
+  EXPECT_EQ(began(folder_, "node-a"), "");
+  EXPECT_EQ(NodeMark(folder_).died(), "node-a");
+  EXPECT_EQ(NodeMark(folder_).died(), "node-a");
 }
 
 TEST_F(NodeMarkTest, DoesNotBelieveWhatWasWrittenUnderAnotherBoot) {
   std::ofstream(file()) << "node-a 00000000-0000-0000-0000-000000000000\n";
-  EXPECT_EQ(NodeMark(folder_, "node-b").died(), "");
+  EXPECT_EQ(began(folder_, "node-b"), "");
 }
 
 TEST_F(NodeMarkTest, DoesNotBelieveAFileThatIsNotIts) {
   std::ofstream(file()) << std::string(100'000, 'x');
-  EXPECT_EQ(NodeMark(folder_, "node-b").died(), "");
-  EXPECT_EQ(NodeMark(folder_, "node-c").died(), "node-b");
+  EXPECT_EQ(began(folder_, "node-b"), "");
+  EXPECT_EQ(began(folder_, "node-c"), "node-b");
 }
 
 TEST_F(NodeMarkTest, MakesTheFolder) {
   const std::string sub = std::string(folder_) + "/not/yet";
-  EXPECT_EQ(NodeMark(sub, "node-a").died(), "");
-  EXPECT_EQ(NodeMark(sub, "node-b").died(), "node-a");
+  EXPECT_EQ(began(sub, "node-a"), "");
+  EXPECT_EQ(began(sub, "node-b"), "node-a");
 }
 
 TEST_F(NodeMarkTest, AFolderThatCannotBeWrittenIsNoError) {
-  EXPECT_EQ(NodeMark("/proc/no-such-folder", "node-a").died(), "");
+  EXPECT_EQ(began("/proc/no-such-folder", "node-a"), "");
 }
 
 }  // namespace

@@ -64,6 +64,8 @@ struct Postgres {
   std::int64_t connect_timeout_ms = 5'000;
   std::int64_t statement_timeout_ms = 10'000;
   std::int64_t lock_timeout_ms = 5'000;
+  std::int64_t idle_in_transaction_timeout_ms = 5'000;
+  std::int64_t tcp_user_timeout_ms = 10'000;
   bool strict = true;
   bool prepare = true;
   bool listen = true;

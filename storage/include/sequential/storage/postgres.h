@@ -24,6 +24,9 @@ struct PostgresOptions {
   Millis lock_timeout{5'000};
   Millis idle_in_transaction_timeout{5'000};
   Millis tcp_user_timeout{10'000};
+  // How long a transition whose connection broke under it is sent again until its fate is known.
+  // No longer than its claim may hold: the lease's length.
+  Millis unknown_patience{30'000};
   // Refuse to start on a server that acknowledges commits before they are on disk (fsync,
   // full_page_writes, synchronous_commit), and change nothing more when acknowledged commits turn
   // out to be missing (database_went_back); otherwise only warn.

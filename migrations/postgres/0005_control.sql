@@ -146,6 +146,7 @@ CREATE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean, OUT
 LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 BEGIN
   IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
+  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
   IF p_again THEN
     SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
     IF FOUND THEN RETURN; END IF;

@@ -81,9 +81,9 @@ describe("the README", () => {
       const ran = await bash(standIn + script);
       assert.equal(ran.code, 0, `${ran.out}\n${ran.err}`);
       assert.deepEqual(JSON.parse(ran.out.trim().split("\n").at(-1)).data.result, { greeting: "Hello, Ada!" });
-      const published = (await node.request("GET", "/tasks", { headers: { authorization: `Bearer ${readFileSync(token, "utf8").trim()}` } })).json();
-      const there = readdirSync(join(ROOT, "taskcode/endpoints")).map((name) => name.replace(/\.js$/, "")).sort();
-      assert.deepEqual(published.tasks.map(({ name }) => name).sort(), there);
+      const headers = { authorization: `Bearer ${readFileSync(token, "utf8").trim()}` };
+      const published = (await node.request("GET", "/tasks", { headers })).json().tasks.map(({ name }) => `${name}.js`);
+      assert.deepEqual(published.sort(), readdirSync(join(ROOT, "taskcode/endpoints")).sort());
     } finally {
       await node.destroy();
       removeDir(dir);

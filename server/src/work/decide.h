@@ -29,8 +29,8 @@ CallDecision decide_call(services::CallReply reply, const storage::Work& work,
 // The call was begun at most once before and must not be sent again.
 CallDecision decide_unknown(const storage::Work& work);
 
-// The server stops before the service has answered: the call is made again at once, by whoever claims
-// it, if it may be.
+// The server stops before the service has answered: the call is made again at once, by whoever
+// claims it, if it may be.
 CallDecision decide_interrupted(const storage::Work& work);
 
 // The store will never take this call's outcome (Errc::internal): the call fails instead of being

@@ -242,11 +242,15 @@ void PostgresStore::record_outcome(OutcomeRecord record, Done<OutcomeRecorded> d
   How how;
   how.key = key_of(record.call.run);
   how.before = "call.before_record";
+  const StackRunId call = record.call.id;
+  // To be made again at once: its node gives it away.
+  const bool given_away = record.end == CallEnd::retry && record.retry_after.count() == 0;
   auto apply = [record = std::move(record)](const Try& attempt) {
     return postgres::record_outcome(attempt, record);
   };
-  auto touch = [this](auto&, OutcomeRecorded& recorded) {
+  auto touch = [this, given_away, call](auto&, OutcomeRecorded& recorded) {
     FAULT_POINT("call.after_record");
+    if (given_away) news_.tell_runnable(call);
     if (!recorded.wake) return;
     FAULT_POINT("resume.after_commit");
     tell(*recorded.wake);

@@ -1,5 +1,6 @@
 #include "node.h"
 
+#include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
@@ -190,7 +191,11 @@ void Node::drain(Millis within) {
 }
 
 net::awaitable<void> Node::drain_all(Millis within) {
-  co_await processor_->drain(clock_.monotonic() + within);
+  const std::atomic<bool> hurry{false};
+  if (!co_await processor_->drain(clock_.monotonic() + within, hurry)) {
+    processor_->interrupt();
+    co_await processor_->drain(clock_.monotonic() + Millis{1'000}, hurry);
+  }
   drained = true;
 }
 

@@ -193,6 +193,10 @@ void Node::drain(Millis within) {
 net::awaitable<void> Node::drain_all(Millis within) {
   const std::atomic<bool> hurry{false};
   if (!co_await processor_->drain(clock_.monotonic() + within, hurry)) {
+    // Whatever the sink answers to these from here on is too late.
+    for (auto& call : sink_.pending) {
+      if (call.node == name && !std::exchange(call.silent, true)) ++sink_.ledger[call.key].late;
+    }
     processor_->interrupt();
     co_await processor_->drain(clock_.monotonic() + Millis{1'000}, hurry);
   }

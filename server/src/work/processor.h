@@ -198,8 +198,9 @@ class Processor {
   net::awaitable<Report> record_call(const storage::Work& work, CallDecision decision,
                                      storage::Via via, Micros waited);
   net::awaitable<Report> run_slice(storage::Work work);
-  net::awaitable<services::CallReply> call_service(const storage::Work& work,
-                                                   const services::CallPolicy& policy);
+  // Nothing if the call was not sent, because the server stops.
+  net::awaitable<std::optional<services::CallReply>> call_service(
+      const storage::Work& work, const services::CallPolicy& policy);
   Result<services::CallPolicy> policy_of(const storage::Work& work) const;
 
   net::awaitable<Result<engine::SliceRequest>> prepare_slice(const storage::Work& work,

@@ -79,8 +79,11 @@ Result<services::CallPolicy> Processor::policy_of(const storage::Work& work) con
   return services::merge_policy(base, work.options);
 }
 
-net::awaitable<services::CallReply> Processor::call_service(const storage::Work& work,
-                                                            const services::CallPolicy& policy) {
+net::awaitable<std::optional<services::CallReply>> Processor::call_service(
+    const storage::Work& work, const services::CallPolicy& policy) {
+  auto answer = std::make_shared<OneAnswer>();
+  const CallsUnderWay::Mark mark(under_way_, answer);
+  if (interrupted_) co_return std::nullopt;
   services::CallRequest request;
   request.service = work.service_name;
   request.method = work.method_name;
@@ -92,14 +95,11 @@ net::awaitable<services::CallReply> Processor::call_service(const storage::Work&
   request.idempotency_key = std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
   request.deadline = clock_.monotonic() + policy.timeout;
   const MonoTime deadline = request.deadline + kServiceGrace;
-  auto answer = std::make_shared<OneAnswer>();
   registry_.call(std::move(request),
                  [answer](services::CallReply reply) { answer->give(std::move(reply)); });
   // What answers at once costs no turn of the event loop.
   if (auto now = answer->take_now()) co_return std::move(*now);
   const Guard guard(io_, answer, deadline);
-  const CallsUnderWay::Mark mark(under_way_, answer);
-  if (interrupted_) answer->give(interrupted());
   auto start = [&answer](auto done) { answer->wait(std::move(done)); };
   co_return co_await completes<services::CallReply>(std::move(start));
 }
@@ -116,7 +116,12 @@ net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) 
     if (policy.has_error()) {
       reply = refused(std::move(policy).error());
     } else {
-      reply = co_await call_service(work, policy.value());
+      auto answer = co_await call_service(work, policy.value());
+      if (!answer) {
+        co_await give_back(work.grant, Millis{0});
+        co_return Report{work.grant.id, work.grant.run, "draining", {}};
+      }
+      reply = std::move(*answer);
     }
     FAULT_POINT("call.after_send");
     if (is_interrupted(reply)) {

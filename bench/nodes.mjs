@@ -81,7 +81,7 @@ const LEASE_MS = 2_000;
 async function recovery() {
   const nodes = [];
   try {
-    const settings = { "store.lease_ms": LEASE_MS, "engine.processes": 1 };
+    const settings = { "store.lease_ms": LEASE_MS, "store.sweep_ms": LEASE_MS, "engine.processes": 1 };
     for (let i = 0; i < 2; i++) nodes.push(await new Server({ store: "postgres", beside: nodes[0], settings }).start());
     await nodes[0].publish("echo", ECHO);
     const id = await nodes[0].submit("echo", { calls: 100_000 });

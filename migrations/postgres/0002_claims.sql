@@ -308,7 +308,7 @@ END $$;
 
 -- What is runnable or abandoned, oldest first, and when to look again.
 CREATE FUNCTION due_v1(p_now bigint, p_limit integer,
-    OUT o_now bigint, OUT o_next bigint, OUT o_ids bigint[])
+    OUT o_now bigint, OUT o_next bigint, OUT o_ids bigint[], OUT o_watch bigint)
 LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
 DECLARE
   v_below bigint := 2147483647;
@@ -339,6 +339,8 @@ BEGIN
     o_next := least(o_next, v_later);
     v_below := v_priority::bigint - 1;
   END LOOP;
+  -- A lease ends then, or was renewed: looked at now, no node waits for its next pass.
+  SELECT watch_at INTO o_watch FROM stack_runs WHERE watch_at > o_now ORDER BY watch_at LIMIT 1;
   SELECT coalesce(array_agg(id ORDER BY at, id), '{}') INTO o_ids FROM (
     SELECT id, at FROM unnest(v_all_ids, v_all_ats) AS u (id, at) ORDER BY at, id LIMIT p_limit) x;
 END $$;

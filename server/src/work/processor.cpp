@@ -13,6 +13,7 @@ namespace {
 
 constexpr int kDueBatch = 512;          // stack runs that one sweep pass asks for
 constexpr Millis kDrainPoll{10};
+constexpr Millis kLeaseLookPause{200};  // between looks for ended leases, which every run has
 // News of runnable work is only followed up if the chain has not brought it to somebody by then.
 constexpr Millis kNewsPause{250};
 
@@ -44,6 +45,11 @@ Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime
 
 void Processor::timer_due(StackRunId id) {
   if (!id) {  // armed by the sweep for whatever is due then, or by news: look again
+    {
+      const std::lock_guard lock(mutex_);
+      if (clock_.monotonic() < look_at_) return;  // another one was to come first, and has
+      look_at_ = MonoTime::max();
+    }
     net::co_spawn(io_, sweep_for_timer(), log_escaped);
     return;
   }
@@ -52,6 +58,16 @@ void Processor::timer_due(StackRunId id) {
     if (by_timer_.size() < options_.timers_max) by_timer_.insert(id);
   }
   fire_(id);
+}
+
+void Processor::look_in(Millis in) {
+  {
+    const std::lock_guard lock(mutex_);
+    const MonoTime now = clock_.monotonic();
+    if (look_at_ > now && look_at_ <= now + in) return;
+    look_at_ = now + in;
+  }
+  timers_.arm(StackRunId{}, in);
 }
 
 net::awaitable<void> Processor::sweep_for_timer() {
@@ -230,7 +246,7 @@ void Processor::forget(TaskRunId run) { drop_run(run); }
 
 void Processor::hear_of_work() {
   if (look_soon_.exchange(true)) return;
-  timers_.arm(StackRunId{}, kNewsPause);
+  look_in(kNewsPause);
 }
 
 void Processor::hear_of_end(TaskRunId run) {
@@ -271,10 +287,11 @@ net::awaitable<int> Processor::sweep(storage::Via via) {
     ++started;
   }
   // What is due before the next pass is not left to it.
-  const auto& next = due.value().next_due;
-  if (next && *next - due.value().now <= options_.sweep_period) {
-    timers_.arm(StackRunId{}, *next - due.value().now);
-  }
+  const auto& [ids, next, watch, now] = due.value();
+  Millis in = options_.sweep_period + Millis{1};
+  if (next) in = std::min(in, *next - now);
+  if (watch) in = std::min(in, std::max(*watch - now, kLeaseLookPause));
+  if (in <= options_.sweep_period) look_in(in);
   co_return started;
 }
 

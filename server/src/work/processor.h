@@ -184,6 +184,7 @@ class Processor {
   };
   std::optional<Slot> take_slot();
   void timer_due(StackRunId id);
+  void look_in(Millis in);  // a pass of the sweep by then, unless one is to come before
   net::awaitable<void> sweep_for_timer();
   void free_slot();
 
@@ -247,6 +248,7 @@ class Processor {
   std::unordered_map<TaskFunctionId, std::shared_ptr<const engine::TaskCode>> code_;  // guarded
   std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;  // guarded
   std::unordered_set<TaskRunId> slicing_;    // with a slice at work here; guarded
+  MonoTime look_at_ = MonoTime::max();       // guarded; when the next look_in pass is to come
   std::unordered_set<StackRunId> by_timer_;  // fired by a timer, not yet begun; guarded
 };
 

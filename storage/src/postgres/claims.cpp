@@ -129,6 +129,7 @@ Answered<DueWork> due(const Try& attempt, int limit) {
   DueWork work;
   work.now = rows.time(0, 0);
   work.next_due = rows.time_if(0, 1);
+  work.next_watch = rows.time_if(0, 3);
   for (const std::int64_t id : rows.integers(0, 2)) work.ids.emplace_back(id);
   return Result<DueWork>(std::move(work));
 }

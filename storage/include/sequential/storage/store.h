@@ -212,6 +212,7 @@ struct JournalPage {
 struct DueWork {
   std::vector<StackRunId> ids;         // runnable or abandoned, oldest first
   std::optional<WallTime> next_due;    // the earliest future available_at
+  std::optional<WallTime> next_watch;  // when another node's lease may be over; unset: nobody's is
   WallTime now;                        // the store's clock, to arm timers by difference
 };
 

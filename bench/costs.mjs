@@ -15,16 +15,19 @@ function statOf(pid) {
   }
 }
 
-/** CPU time in us of a process and all below it. */
+/** CPU time in us of a process and all below it, those that have ended included. */
 export function cpuOf(pid) {
   const fields = statOf(pid);
-  return fields ? (Number(fields[11]) + Number(fields[12])) * TICK_US + childrenOf(pid).reduce((sum, child) => sum + cpuOf(child), 0) : 0;
+  if (!fields) return 0;
+  const own = fields.slice(11, 15).reduce((sum, ticks) => sum + Number(ticks), 0);  // and of children it has waited for
+  return own * TICK_US + childrenOf(pid).reduce((sum, child) => sum + cpuOf(child), 0);
 }
 
 /** Resident bytes of a process and all below it; pages they share are counted for each. */
 export function residentOf(pid) {
   const fields = statOf(pid);
-  return fields ? Number(fields[21]) * PAGE_BYTES + childrenOf(pid).reduce((sum, child) => sum + residentOf(child), 0) : 0;
+  if (!fields) return 0;
+  return Number(fields[21]) * PAGE_BYTES + childrenOf(pid).reduce((sum, child) => sum + residentOf(child), 0);
 }
 
 /** What was spent so far: the difference of two is what happened between. */

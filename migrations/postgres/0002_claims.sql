@@ -301,7 +301,9 @@ BEGIN
   -- A call that must not be tried again keeps the number of its last try.
   UPDATE stack_runs SET status = CASE WHEN v_paused THEN 'paused' ELSE 'pending' END,
          attempt = CASE WHEN s.outcome_unknown THEN s.attempt ELSE s.attempt - 1 END,
-         ready_at = CASE WHEN v_paused THEN NULL ELSE s.available_at END, token = p_token,
+         -- Not before now: looks for work are past that.
+         ready_at = CASE WHEN v_paused THEN NULL ELSE greatest(s.available_at, v_now) END,
+         token = p_token,
          watch_at = CASE WHEN seq > 0 THEN NULL ELSE watch_at END, updated_at = v_now
    WHERE id = p_id;
 END $$;

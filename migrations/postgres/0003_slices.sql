@@ -389,7 +389,8 @@ BEGIN
           CASE WHEN p_killed THEN or_null(p_detail) END);
   IF p_killed AND v_stays THEN r.available_at := v_now; END IF;
   UPDATE stack_runs SET status = CASE WHEN v_stays THEN 'pending' ELSE 'paused' END,
-         available_at = r.available_at, ready_at = CASE WHEN v_stays THEN r.available_at END,
+         available_at = r.available_at,
+         ready_at = CASE WHEN v_stays THEN greatest(r.available_at, v_now) END,
          crashes = o_crashes, token = p_token, updated_at = v_now,
          attempt = r.attempt - (NOT p_killed)::int,
          run_paused = run_paused OR o_paused,

@@ -261,9 +261,10 @@ BEGIN
     o.status := p_end;
     IF r.open_calls = 0 THEN r.watch_at := NULL; END IF;
     IF r.run_paused THEN
-      UPDATE stack_runs SET status = 'pending', ready_at = available_at, updated_at = v_at
+      UPDATE stack_runs SET status = 'pending', ready_at = greatest(available_at, v_at),
+             updated_at = v_at
        WHERE task_run_id = p_run AND seq >= r.open_seq AND status = 'paused' AND seq > 0;
-      r.watch_at := 0;  -- leases that ended while it was paused are looked at again, at once
+      r.watch_at := v_at;  -- leases that ended while it was paused are looked at again, at once
       r.run_paused := false;
     END IF;
   ELSIF v_paused THEN

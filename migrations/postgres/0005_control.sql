@@ -114,7 +114,8 @@ BEGIN
     o_message := 'task run ' || p_run || ' is ' || t.status;
     RETURN;
   END IF;
-  UPDATE stack_runs SET status = 'pending', ready_at = available_at, updated_at = v_now
+  UPDATE stack_runs SET status = 'pending', ready_at = greatest(available_at, v_now),
+         updated_at = v_now
    WHERE task_run_id = p_run AND seq >= greatest(r.open_seq, 1) AND status = 'paused';
   SELECT coalesce(array_agg(id ORDER BY seq)
                     FILTER (WHERE status <> 'processing' AND available_at <= v_now), '{}'),
@@ -122,7 +123,7 @@ BEGIN
    WHERE task_run_id = p_run AND seq >= greatest(r.open_seq, 1) AND ended_at IS NULL;
   -- Leases that ended while it was paused are looked at again, at once.
   IF r.status = 'processing' THEN
-    UPDATE stack_runs SET run_paused = false, watch_at = 0 WHERE id = r.id;
+    UPDATE stack_runs SET run_paused = false, watch_at = v_now WHERE id = r.id;
   ELSE
     -- It has something to do if it never ran to a suspension or has outcomes it has not seen.
     v_has_work := r.slice = 0 OR r.journal_length > r.delivered_through;
@@ -130,7 +131,7 @@ BEGIN
     v_at := CASE WHEN r.slice = 0 THEN r.available_at ELSE v_now END;
     UPDATE stack_runs SET available_at = v_at, crashes = 0, run_paused = false, updated_at = v_now,
            status = CASE WHEN v_has_work THEN 'pending' ELSE 'suspended_waiting_child' END,
-           ready_at = CASE WHEN v_has_work THEN v_at END, watch_at = 0,
+           ready_at = CASE WHEN v_has_work THEN greatest(v_at, v_now) END, watch_at = v_now,
            waiting_on_stack_run_id =
              CASE WHEN NOT v_has_work AND r.open_calls = 1 THEN v_waiting END
      WHERE id = r.id;

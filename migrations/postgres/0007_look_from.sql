@@ -6,8 +6,9 @@
 --
 -- So a look that found much to read past notes how far it had to read, and those that follow begin
 -- there, for a time that grows with what there was, ten seconds at most; then a sweep (due) reads
--- it all once more. Work that is given a time before that point meanwhile (handed back, say) is
--- found by that full look, and by its own hint as ever. Where nothing holds a snapshot there is
+-- it all once more. Work that is given back or resumed is ready from that moment on, not
+-- from when it first was; what is given an earlier time is found by that full look, and by its
+-- own hint as ever. Where nothing holds a snapshot there is
 -- nothing to read past, and each look is a full one.
 --
 -- The notes are sequences because those have no versions: nothing is left behind by writing them.

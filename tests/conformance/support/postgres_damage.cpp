@@ -52,7 +52,8 @@ constexpr Rule kRules[] = {
      " WHERE (ended_at IS NOT NULL) <> (status IN ('completed', 'failed', 'cancelled'))"},
     {"a pending stack run would not be found",
      "SELECT id FROM stack_runs"
-     " WHERE status = 'pending' AND ready_at IS DISTINCT FROM available_at"},
+     " WHERE status = 'pending' AND (ready_at IS NULL OR ready_at"  // given back: since then
+     " NOT BETWEEN available_at AND greatest(available_at, updated_at))"},
     {"an ended lease would not be found",
      "SELECT s.id FROM stack_runs s JOIN stack_runs r ON r.task_run_id = s.task_run_id"
      " AND r.seq = 0 WHERE s.status = 'processing' AND NOT r.run_paused AND s.ready_at IS NULL"

@@ -1,7 +1,13 @@
 // Random programs and their model. A program is data; one interpreter runs it, as task code in the server and, with recorded
 // outcomes instead of calls, here. Its result is a pure function of the program and of what its calls were answered.
 
-/** The interpreter as source text, because it is also task code. `host` = {call(node), echo(value), fail(code), sleep(ms), log(text)}. */
+const GOOGLE_SHARE = 0.1;  // of calls
+const PEEK_SHARE = 0.02;   // of steps
+
+/**
+ * The interpreter as source text, because it is also task code. `host` = {call(node), echo(value), fail(code), peek(), sleep(ms),
+ * log(text)}.
+ */
 export const INTERPRETER = `
 function readReply(reply) {
   if (reply.status !== 200) throw Object.assign(new Error("the sink answered " + reply.status), { code: "status_" + reply.status });
@@ -34,6 +40,9 @@ async function interpret(program, host) {
       }
       case "fail":
         await host.fail(node.code);
+        return mix("unreachable");
+      case "peek":
+        await host.peek();
         return mix("unreachable");
       case "throw":
         throw new Error(node.message);
@@ -93,16 +102,20 @@ async function interpret(program, host) {
 export const RANDOM_TASK = `${INTERPRETER}
 module.exports = async function (input) {
   const host = {
-    async call({ label, once, retry, bytes, timeoutMs }) {
+    async call({ label, once, retry, bytes, timeoutMs, google }) {
       const url = input.url + "/" + label + (bytes ? "?bytes=" + bytes : "");
       const options = {};
       if (once) options.delivery = "at_most_once";
       if (retry) options.idempotent = true;
       if (timeoutMs) options.timeoutMs = timeoutMs;
+      if (google) {
+        return __callHostTool__("gapi", "gmail.users.labels.create", [{ userId: google, requestBody: { name: label } }], options);
+      }
       return readReply(await __callHostTool__("http", "fetch", [{ url, method: "POST", body: label }], options));
     },
     echo: (value) => services.echo.echo(value),
     fail: (code) => services.echo.fail({ code, message: "failed with " + code }),
+    peek: () => services.keystore.getKey("rig", "CANARY"),
     sleep,
     log: (text) => console.log(text),
   };
@@ -112,7 +125,8 @@ module.exports = async function (input) {
 
 /**
  * A program of about `size` nodes. Labels of calls are unique within it. `more`: also calls at most once, with timeouts and
- * retries, large answers, long sleeps and many calls at once, for a world that misbehaves.
+ * retries, large answers, long sleeps and many calls at once, for a world that misbehaves; calls that a service makes with a
+ * secret of the keystore, and looks at a secret that no task may see.
  */
 export function makeProgram(random, size, prefix, { more = false } = {}) {
   let left = size;
@@ -121,13 +135,15 @@ export function makeProgram(random, size, prefix, { more = false } = {}) {
     const node = { op: "call", label: `${prefix}-${++labels}` };
     if (!more) return node;
     node.timeoutMs = random.between(1_500, 2_500);
+    if (random.chance(GOOGLE_SHARE)) node.google = random.pick(["a", "b", "c"]) + "@rig.test";
     if (random.chance(0.2)) node.once = true;
-    else if (random.chance(0.3)) node.retry = true;
+    else if (!node.google && random.chance(0.3)) node.retry = true;  // that service repeats by itself what may be repeated
     if (random.chance(0.04)) node.bytes = random.between(1_000, 100_000);
     return node;
   };
   const leaf = () => {
     left -= 1;
+    if (more && random.chance(PEEK_SHARE)) return { op: "peek" };
     const kinds = ["call", "call", "call", "echo", "count", "count", "log", "sleep", "fail", "throw"];
     const op = random.pick(kinds);
     if (op === "call") return call();
@@ -173,9 +189,10 @@ export async function model(program, outcomes) {
   let result;
   const issue = (convert) => new Promise((resolve, reject) => waiting.set(++calls, { resolve: (value) => resolve(convert(value)), reject }));
   const host = {
-    call: () => issue((reply) => reply).then(readReply),
+    call: ({ google }) => (google ? issue((value) => value) : issue((reply) => reply).then(readReply)),
     echo: () => issue((value) => value),
     fail: () => issue((value) => value),
+    peek: () => issue((value) => value),
     sleep: () => issue(() => undefined),
     log: (text) => logs.push(text),
   };

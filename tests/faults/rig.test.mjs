@@ -28,6 +28,9 @@ describe(`the rig on ${STORE}`, () => {
     assert.ok(summary.runs >= 20 && summary.calls >= 100, `${summary.runs} runs, ${summary.calls} calls`);
     assert.ok(summary.faults_total >= 10, JSON.stringify(summary.faults));
     assert.ok(summary.checks >= 2, `${summary.checks} checks`);
+    // Secrets were used and looked for, and some clients had no key.
+    assert.ok(summary.branches["a service used a secret of the keystore"] > 0 && summary.bytes_searched_for_secrets > 1 << 20);
+    assert.ok(summary.clients.keyless > 0, JSON.stringify(summary.clients));
   });
 });
 

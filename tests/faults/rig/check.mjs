@@ -1,4 +1,4 @@
-// What is checked after each healing: the invariants I1-I10 and I12 of the design, against the database, the model, the sink's
+// What is checked after each healing: the invariants I1-I12 of the design, against the database, the model, the sink's
 // ledger and what clients were told. Runs are looked at in full once, when they are over; after that only a hash of their rows
 // is kept, and compared: of the newest runs at each check, of all runs at every check whose number is a power of two and at the
 // end, so that the work does not grow with the square of the time.
@@ -7,6 +7,7 @@ import { makeProgram, model } from "../random_programs.mjs";
 import { eventually, hashOf, insist, Violation } from "./base.mjs";
 import { outcomeHash } from "./clients.mjs";
 import { LEASE_MS, SWEEP_MS } from "./faults.mjs";
+import { Search } from "./secrets.mjs";
 
 // P7: after healing, what was abandoned starts within lease + sweep, and one second is the machine's. What then remains to be
 // done takes its own time: timers of up to 1.2 s, calls that wait for an answer lost before the healing (timeouts of up to
@@ -16,6 +17,7 @@ export const WORK_MS = 12_000;
 const TAIL_OPERATIONS = 5;
 const TAIL_MS = BOUND_MS + 5_000;  // of one: started at once, and a busy machine's share
 const RUNS_AT_ONCE = 200;
+const INPUT_HEAD = 100;  // characters, which hold the tag
 // I10: what a healed node may use beyond what it used when its life began, before it had any work.
 export const MARGINS = { rss: 192 << 20, threads: 2, fds: 32 + 2 * 32 + 64 + 16 };
 const MARGINS_SAY = "fds: 32 clients, 2 x 32 of the chain, 64 to the sink, 16 files";
@@ -26,6 +28,7 @@ const THAW_MS = 3_000;
 export class Checker {
   constructor(world, clients, random) {
     Object.assign(this, { world, clients, random });
+    this.search = new Search(world);
     this.number = 0;
     this.through = 0;     // runs up to this id were checked
     this.chunks = [];     // {after, through, hash}
@@ -44,6 +47,7 @@ export class Checker {
     await this.#tail();
     await this.#settle();
     await this.#resources();
+    await this.search.ofNodes();
     // The other half of the checks look at the rows of nodes that are running.
     const stopped = this.random.chance(0.5);
     if (stopped) for (const node of world.nodes) await node.stop();
@@ -58,14 +62,33 @@ export class Checker {
   /** I1, I9: all that was accepted ends. */
   async #quiesce(healed) {
     const { world, clients } = this;
+    await this.#adopt();
     const limit = BOUND_MS + WORK_MS;
     const over = await eventually(world.clock, limit, () => clients.busy === 0);
     if (over) return;
     const stuck = [...clients.open.values()].map((entry) => entry.id);
     const rows = await world.eyes.rows(`SELECT id, task_run_id, seq, status, epoch, attempt, available_at, lease_owner,
       lease_until, updated_at FROM stack_runs WHERE ended_at IS NULL ORDER BY task_run_id, seq LIMIT 20`);
+    const nodes = await this.#unready();
     throw new Violation("I9", `after healing ${stuck.length} runs are not over within ${limit} ms` +
-      ` (${Math.round(world.clock.now() - healed)} ms): ${stuck.slice(0, 10)}`, rows);
+      ` (${Math.round(world.clock.now() - healed)} ms): ${stuck.slice(0, 10)}${nodes}`, rows);
+  }
+
+  /** Why nodes do nothing, if they say so. What the database's triggers wrote down comes first: then that is why. */
+  async #unready() {
+    const { world, clients } = this;
+    await world.insistNothingForbidden();
+    const answers = await Promise.all(world.nodes.map(async (node) => [node.name, await clients.send(node, "GET", "/readyz")]));
+    const unready = answers.filter(([, answer]) => answer?.status !== 200);
+    return unready.map(([name, answer]) => `; ${name} is not ready: ${answer?.text}`).join("");
+  }
+
+  /** Runs that were sent without a key and whose client does not know of them; since the last check. */
+  async #adopt(options) {
+    const { eyes } = this.world;
+    const rows = await eyes.rows(`SELECT id, substr(${eyes.text("input")}, 1, ${INPUT_HEAD}) AS head FROM task_runs
+      WHERE idempotency_key IS NULL AND id > ${this.through} ORDER BY id`);
+    this.clients.adopt(rows.map(({ id, head }) => ({ id, tag: tagOf(head) })), options);
   }
 
   /** I9: each node does its next operations at once. */
@@ -76,8 +99,8 @@ export class Checker {
         const began = world.clock.now();
         const key = `${clients.tag}-tail-${this.number}-${node.name}-${i}`;
         const program = makeProgram(this.random, 4, "t");
-        const body = { task: "random", input: { url: world.sink.url, program }, options: { idempotency_key: key } };
-        const entry = { key, program, body, how: "plain", operate: "" };
+        const body = { task: "random", input: clients.input(key, program), options: { idempotency_key: key } };
+        const entry = { tag: key, key, program, body, how: "plain", operate: "" };
         await clients.submit(entry, { node, once: true });
         const ended = await eventually(world.clock, TAIL_MS, async () => {
           const answer = await clients.send(node, "GET", `/runs/${entry.id}?wait=1`);
@@ -94,14 +117,15 @@ export class Checker {
 
   /** I6: nothing is under way, also no call that nobody waits for. */
   async #settle() {
-    const { world } = this;
+    const { world, clients } = this;
     const idle = await eventually(world.clock, BOUND_MS + WORK_MS, async () => {
       const [row] = await world.eyes.rows("SELECT count(*) AS n FROM stack_runs WHERE ended_at IS NULL");
-      return row.n === 0;
+      if (row.n > 0) await this.#adopt();
+      return row.n === 0 && clients.busy === 0;
     }, 100);
     if (idle) return;
     const rows = await world.eyes.rows("SELECT * FROM stack_runs WHERE ended_at IS NULL ORDER BY id LIMIT 5");
-    throw new Violation("I6", "stack runs are left though their runs are over", rows);
+    throw new Violation("I6", `stack runs are left though their runs are over${await this.#unready()}`, rows);
   }
 
   // --- I10 ----------------------------------------------------------------------------------------------------------
@@ -142,6 +166,8 @@ export class Checker {
     const { eyes } = world;
     const [{ top }] = await eyes.rows("SELECT coalesce(max(id), 0) AS top FROM task_runs");
     const range = { after: this.through, through: top };
+    await this.search.ofStore(range, whole);
+    await this.#adopt({ over: true });
     await world.insistNothingForbidden();
 
     const found = {};
@@ -181,8 +207,8 @@ export class Checker {
     for (let at = 0; at < ids.length; at += RUNS_AT_ONCE) {
       const some = ids.slice(at, at + RUNS_AT_ONCE);
       const list = some.join(",");
-      const runs = await eyes.rows(`SELECT id, ${eyes.text("idempotency_key")} AS key, status, ${eyes.text("result")} AS result
-        FROM task_runs WHERE id IN (${list})`);
+      const runs = await eyes.rows(`SELECT id, ${eyes.text("idempotency_key")} AS key, status, ${eyes.text("result")} AS result,
+        substr(${eyes.text("input")}, 1, ${INPUT_HEAD}) AS head FROM task_runs WHERE id IN (${list})`);
       const calls = await eyes.rows(`SELECT task_run_id AS run, seq, ${eyes.text("service_name")} AS service, delivered_as, status,
         ${eyes.text("result")} AS result, ${eyes.text("error")} AS error FROM stack_runs WHERE seq > 0 AND task_run_id IN (${list})
         ORDER BY task_run_id, seq`);
@@ -199,8 +225,10 @@ export class Checker {
     const { clients } = this;
     const entry = clients.period.get(run.id);
     insist(entry.key === run.key, "P1", `run ${run.id} has the key ${run.key}, its client ${entry.key}`);
+    const tag = tagOf(run.head);
+    insist(entry.tag === tag, "P1", `run ${run.id} has the input of ${tag}, and was sent as ${entry.tag}`);
     const result = run.result === null ? null : JSON.parse(run.result);
-    insist(entry.seen === hashOf(run.status, result), "I5", `run ${run.id} ended otherwise than its client was told`);
+    insist(!entry.seen || entry.seen === hashOf(run.status, result), "I5", `run ${run.id} ended otherwise than its client was told`);
     const outcomes = calls.filter((row) => row.delivered_as > 0).sort((a, b) => a.delivered_as - b.delivered_as);
     for (const row of outcomes) {
       const hash = outcomeHash(row.delivered_as, row.status, parsed(row.result), parsed(row.error));
@@ -217,14 +245,14 @@ export class Checker {
     }
     const got = { result, logs, calls: calls.length };
     const same = JSON.stringify(got) === JSON.stringify({ result: expected.result, logs: expected.logs, calls: expected.calls });
-    insist(same, "I8", `run ${run.id} (${entry.key}) did not end as its model`, { got, expected });
+    insist(same, "I8", `run ${run.id} (${entry.tag}) did not end as its model`, { got, expected });
   }
 
   /** I2: a recorded answer is one that the sink gave to this very call. */
   #answered(run, row) {
-    if (row.service !== "http" || row.status !== "completed") return;
+    if (!["http", "gapi"].includes(row.service) || row.status !== "completed") return;
     const { sink } = this.world;
-    const reply = JSON.parse(row.result);
+    const reply = row.service === "http" ? JSON.parse(row.result) : { status: 200, body: row.result };
     const given = sink.calls.get(`${run}:${row.seq}`)?.answers ?? [];
     const one = given.find((answer) => answer.status === reply.status && sink.render(answer) === reply.body);
     insist(one, "I2", `call ${run}:${row.seq} has an answer that the sink did not give: ${reply.status} ` +
@@ -282,6 +310,8 @@ export class Checker {
       count(*) AS n FROM stack_runs WHERE via IS NOT NULL AND ${within("task_run_id")} GROUP BY via`);
     await count("last resumed", `SELECT CASE resume_kind WHEN 0 THEN 'warm' ELSE 'by a replay' END AS name, count(*) AS n
       FROM stack_runs WHERE seq = 0 AND resume_kind IS NOT NULL AND ${within("task_run_id")} GROUP BY resume_kind`);
+    await count("a task was refused a secret", `SELECT count(*) AS n FROM stack_runs WHERE status = 'failed'
+      AND ${world.eyes.text("service_name")} = 'keystore' AND ${within("task_run_id")}`);
     await count("an outcome that is not known", `SELECT count(*) AS n FROM stack_runs WHERE delivery = 1 AND status = 'failed'
       AND ${world.eyes.text("error")} LIKE '%outcome_unknown%' AND ${within("task_run_id")}`);
     if (world.nodes.length > 1) {
@@ -312,6 +342,9 @@ export class Checker {
     );
   }
 }
+
+/** Of an input as it is stored. */
+const tagOf = (head) => /^\{"tag":"([^"]+)"/.exec(head)?.[1];
 
 const parsed = (text) => (text === null ? null : JSON.parse(text));
 

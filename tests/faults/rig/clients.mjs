@@ -1,6 +1,6 @@
 // The rig's clients: they submit random programs under idempotency keys, again and again until they are answered, wait for
-// the end, and now and then pause, resume or cancel. An auditor reads outcomes meanwhile. What a client was told once must
-// stay true.
+// the end, and now and then pause, resume or cancel. Some have no key and submit once: without an answer they do not know what
+// became of it. An auditor reads outcomes meanwhile. What a client was told once must stay true.
 import { setTimeout as pause } from "node:timers/promises";
 import { makeProgram } from "../random_programs.mjs";
 import { hashOf, insist } from "./base.mjs";
@@ -11,6 +11,8 @@ const AUDIT_EVERY_MS = 100;
 const AUDIT_PAGE = 200;
 const THINK_MS = 120;
 const GIVE_UP_MAX_MS = 40;  // a client that hangs up does so this soon after sending
+const SUBMIT_MS = 4_000;    // until a client thinks that there will be no answer
+const KEYLESS_SHARE = 0.1;
 
 export class Clients {
   /** @param {{world, random, count: number, tag: string}} options */
@@ -19,7 +21,8 @@ export class Clients {
     this.open = new Map();    // run id → entry, until a client has seen its end
     this.period = new Map();  // run id → entry, since the last check
     this.audited = new Map(); // "run:seq" → hash of what a client read of an outcome
-    this.numbers = { submitted: 0, ended: 0, lostAnswers: 0, refused: 0, resubmitted: 0, audits: 0 };
+    this.keyless = new Map(); // tag → entry, of all that were sent without a key; once it is checked, only its id is kept
+    this.numbers = { submitted: 0, ended: 0, lostAnswers: 0, refused: 0, resubmitted: 0, keyless: 0, unanswered: 0, audits: 0 };
     this.paused = false;
     this.busy = 0;
     this.serial = 0;
@@ -52,19 +55,27 @@ export class Clients {
 
   #drawEntry() {
     const { random } = this;
-    const key = `${this.tag}-${++this.serial}`;
+    const tag = `${this.tag}-${++this.serial}`;
+    const key = random.chance(KEYLESS_SHARE) ? null : tag;
     const program = makeProgram(random, random.between(5, 45), `p${this.serial}`, { more: true });
-    const options = { idempotency_key: key };
+    const options = key === null ? {} : { idempotency_key: key };
     if (random.chance(0.05)) options.delay_ms = random.between(1, 600);
     if (random.chance(0.1)) options.priority = random.between(-3, 3);
-    const how = random.weighted([["plain", 70], ["hang up", 10], ["twice at once", 10], ["again after", 6], ["another body", 4]]);
+    const how = key === null ? random.weighted([["plain", 60], ["hang up", 40]])
+      : random.weighted([["plain", 70], ["hang up", 10], ["twice at once", 10], ["again after", 6], ["another body", 4]]);
     const operate = random.weighted([["", 93], ["pause", 4], ["cancel", 3]]);
-    return { key, program, how, operate, body: { task: "random", input: { url: this.world.sink.url, program }, options } };
+    return { tag, key, program, how, operate, body: { task: "random", input: this.input(tag, program), options } };
+  }
+
+  /** The tag comes first, where the checks look for it. */
+  input(tag, program) {
+    return { tag, url: this.world.sink.url, program };
   }
 
   /** One run from submission to its end, as its client sees it. */
   async life(entry) {
-    await this.submit(entry);
+    if (entry.key !== null) await this.submit(entry);
+    else if (!await this.#submitOnce(entry)) return;
     if (entry.operate) await this.#operate(entry);
     await this.#await(entry);
   }
@@ -95,7 +106,7 @@ export class Clients {
     for (let tries = 1; ; tries++) {
       this.world.goOn();
       const target = node ?? this.#anyNode();
-      const answer = await this.send(target, "POST", "/tasks/execute", { json: entry.body, timeoutMs: 4_000 });
+      const answer = await this.send(target, "POST", "/tasks/execute", { json: entry.body, timeoutMs: SUBMIT_MS });
       if (answer && answer.status < 300) {
         entry.tries = tries;
         this.#acknowledged(entry, answer, target);
@@ -115,6 +126,49 @@ export class Clients {
     if (entry.how === "another body") await this.#anotherBody(entry);
   }
 
+  /** Without a key, and so never again. Whether it was answered. */
+  async #submitOnce(entry) {
+    const node = this.#anyNode();
+    if (!node.url) return false;
+    this.numbers.keyless += 1;
+    this.keyless.set(entry.tag, entry);
+    const timeoutMs = entry.how === "hang up" ? this.random.between(1, GIVE_UP_MAX_MS) : SUBMIT_MS;
+    const answer = await this.send(node, "POST", "/tasks/execute", { json: entry.body, timeoutMs });
+    if (answer && answer.status < 300) {
+      this.#acknowledged(entry, answer, node);
+      this.numbers.submitted += 1;
+      this.world.branch("a submission without a key was answered");
+      return true;
+    }
+    this.numbers.unanswered += 1;
+    entry.unanswered = true;
+    if (answer) this.#judgeRefusal(answer, "a submission without a key");
+    else this.numbers.lostAnswers += 1;
+    return false;
+  }
+
+  /**
+   * P1: what was sent without a key is there at most once; `rows` of such runs have {id, tag}. Somebody waits for their ends
+   * from now on, unless they are `over`.
+   */
+  adopt(rows, { over = false } = {}) {
+    for (const { id, tag } of rows) {
+      const entry = this.keyless.get(tag);
+      insist(entry, "P1", `run ${id} has no key, and nobody sent it: ${tag}`);
+      const once = entry.id === undefined || entry.id === id;
+      insist(once, "P1", `${tag} was sent once, without a key, and made run ${entry.id} and run ${id}`);
+      // Whose client is still waiting for the answer may yet get one.
+      if (entry.id === id || !entry.unanswered) continue;
+      Object.assign(entry, { id, operate: "" });
+      this.period.set(id, entry);
+      this.world.branch("a submission without a key was not answered, and made a run");
+      if (over) continue;
+      this.open.set(id, entry);
+      this.busy += 1;
+      this.world.spawn(this.#await(entry).finally(() => { this.busy -= 1; }));
+    }
+  }
+
   /** Sends and does not wait for the answer: it may or may not have been taken. */
   async #hangUp(entry) {
     const node = this.#anyNode();
@@ -125,7 +179,7 @@ export class Clients {
   }
 
   async #anotherBody(entry) {
-    const other = { ...entry.body, input: { url: entry.body.input.url, program: { op: "count", name: "a", by: 1 } } };
+    const other = { ...entry.body, input: this.input(entry.tag, { op: "count", name: "a", by: 1 }) };
     const answer = await this.send(this.#anyNode(), "POST", "/tasks/execute", { json: other });
     if (!answer) return;
     if (answer.status >= 500 || answer.status === 429) return void this.#judgeRefusal(answer, "another body");
@@ -138,12 +192,13 @@ export class Clients {
     if (existing) this.world.branch("a repeated submission was answered with the run that is there");
     else if (entry.tries > 1) this.world.branch("a repeated submission made the run");
     if (entry.id === undefined) {
-      insist(!this.period.has(id), "P1", `run ${id} was given to ${entry.key} and to ${this.period.get(id)?.key}`);
+      insist(!this.period.has(id), "P1", `run ${id} was given to ${entry.tag} and to ${this.period.get(id)?.tag}`);
       entry.id = id;
       entry.node = node;
       this.period.set(id, entry);
       this.open.set(id, entry);
     }
+    insist(!existing || entry.key !== null, "P1", `${entry.tag} was sent once, without a key, and answered with run ${id} that was there`);
     insist(entry.id === id, "P1", `the key ${entry.key} was answered with run ${entry.id} and with run ${id}`);
     insist(existing || entry.made === undefined, "P1", `the key ${entry.key} made a run twice: ${entry.id}`);
     if (!existing) entry.made = id;
@@ -240,6 +295,10 @@ export class Clients {
   forget() {
     this.period.clear();
     this.audited.clear();
+    for (const [tag, entry] of this.keyless) {
+      if (entry.id !== undefined) this.keyless.set(tag, { id: entry.id });
+      else if (entry.unanswered) this.world.branch("a submission without a key was not answered, and made none");
+    }
   }
 }
 

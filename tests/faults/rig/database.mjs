@@ -2,12 +2,23 @@
 // the rig's own proxies and sink wait for them. One interface for both stores:
 //   rows(sql)            rows as objects; `text(column)` writes what turns stored text into text
 //   hash(sql)            a digest of a query's rows
+//   dump(range, open)    all rows of all tables, of those with a run those of the range's runs; open(table) → chunk => …
 //   damage(whole)        what the database itself finds wrong (whole: reads everything)
 //   watch(), unwatch()   installs, removes triggers that write down every change that must never be made
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 
 const OUTPUT_BYTES_MAX = 1 << 30;
+
+// Tables that grow with the runs, and their rows of some of them; of the others all rows are few.
+const ROWS_OF = {
+  task_runs: (within) => within("id"), stack_runs: (within) => within("task_run_id"), task_logs: (within) => within("task_run_id"),
+  attempts: (within) => `stack_run_id IN (SELECT id FROM stack_runs WHERE ${within("task_run_id")})`,
+};
+function selectRows(table, { after, through }) {
+  const where = ROWS_OF[table.split(".").at(-1)]?.((column) => `${column} > ${after} AND ${column} <= ${through}`);
+  return `SELECT * FROM ${table}${where ? ` WHERE ${where}` : ""}`;
+}
 
 // What must not be done to a row, whoever does it: [invariant, table, event, condition, columns that tell].
 const FORBIDDEN = [
@@ -43,12 +54,12 @@ const ORPHANS = [
 // its lives by the lease_owner that they write.
 const OWNERS = `
   CREATE TABLE rig.lives (owner text PRIMARY KEY, node text NOT NULL);
-  CREATE FUNCTION rig.claimed() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  CREATE FUNCTION rig.claimed() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     IF NOT EXISTS (SELECT 1 FROM rig.lives WHERE owner = NEW.lease_owner) THEN
       INSERT INTO rig.lives VALUES (NEW.lease_owner, current_setting('application_name')) ON CONFLICT DO NOTHING;
     END IF;
     RETURN NULL; END $$;
-  CREATE FUNCTION rig.ended() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+  CREATE FUNCTION rig.ended() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
     INSERT INTO rig.violations SELECT 'I4 a claim was ended by a node that had lost it', OLD.id FROM rig.lives
      WHERE owner = OLD.lease_owner AND node <> current_setting('application_name');
     RETURN NULL; END $$;
@@ -59,16 +70,23 @@ const OWNERS = `
     WHEN (OLD.status = 'processing' AND NEW.status <> 'processing' AND NEW.epoch = OLD.epoch) EXECUTE FUNCTION rig.ended();`;
 export const APPLICATION = "rig-";  // application_name of node n: rig-noden
 
-function run(command, args, input) {
+/** Answers what it prints, or hands it on chunk by chunk. */
+function run(command, args, input, take) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { stdio: ["pipe", "pipe", "pipe"] });
     const out = [];
     let size = 0;
     let errors = "";
     child.stdout.on("data", (chunk) => {
-      size += chunk.length;
-      if (size > OUTPUT_BYTES_MAX) child.kill("SIGKILL");
-      else out.push(chunk);
+      size += take ? 0 : chunk.length;
+      try {
+        if (size > OUTPUT_BYTES_MAX) child.kill("SIGKILL");
+        else if (take) take(chunk);
+        else out.push(chunk);
+      } catch (error) {
+        child.kill("SIGKILL");
+        reject(error);
+      }
     });
     child.stderr.setEncoding("utf8").on("data", (text) => { errors = (errors + text).slice(-8_192); });
     child.stdin.on("error", () => {});
@@ -99,6 +117,16 @@ export class SqliteEyes {
   async hash(sql) {
     const [row] = await this.rows(`SELECT hex(sha3_query('${sql.replaceAll("'", "''")}')) AS hash`);
     return row.hash;
+  }
+  /** Byte strings once in hexadecimal, once as text. */
+  async dump(range, open) {
+    const tables = await this.rows("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'");
+    for (const { name } of tables) {
+      for (const mode of ["quote", "list"]) {
+        const args = ["-readonly", "-cmd", ".timeout 10000", "-cmd", `.mode ${mode}`, this.path];
+        await run("sqlite3", args, `${selectRows(name, range)};`, open(name));
+      }
+    }
   }
   async change(sql) {
     await run("sqlite3", ["-cmd", ".timeout 10000", this.path], sql);
@@ -133,9 +161,9 @@ export class PostgresEyes {
   #where() {
     return ["-h", this.cluster.socket, "-p", String(this.cluster.port), "-U", "postgres", "-d", this.database];
   }
-  #psql(sql) {
+  #psql(sql, take) {
     const statements = `SET search_path TO ${this.schema}; ${sql};`;
-    return run(join(this.cluster.bin, "psql"), ["-XqAt", "-v", "ON_ERROR_STOP=1", ...this.#where()], statements);
+    return run(join(this.cluster.bin, "psql"), ["-XqAt", "-v", "ON_ERROR_STOP=1", ...this.#where()], statements, take);
   }
   async rows(sql) {
     return JSON.parse(await this.#psql(`SELECT coalesce(json_agg(t), '[]') FROM (${sql}) t`));
@@ -143,6 +171,16 @@ export class PostgresEyes {
   async hash(sql) {
     const [row] = await this.rows(`SELECT md5(string_agg(md5(x::text), '')) AS hash FROM (${sql}) x`);
     return row.hash;
+  }
+  /** Byte strings once as text, once in hexadecimal. */
+  async dump(range, open) {
+    const tables = await this.rows(`SELECT format('%I.%I', schemaname, tablename) AS name FROM pg_tables
+      WHERE schemaname IN ('${this.schema}', 'rig')`);
+    for (const { name } of tables) {
+      for (const form of ["escape", "hex"]) {
+        await this.#psql(`SET bytea_output = ${form}; COPY (${selectRows(name, range)}) TO STDOUT`, open(name));
+      }
+    }
   }
   async change(sql) {
     await this.#psql(sql);
@@ -158,7 +196,7 @@ export class PostgresEyes {
     const triggers = rules.map(({ what, table, event, name, condition }) => `
       CREATE TRIGGER ${name} AFTER ${event} ON ${table} FOR EACH ROW WHEN (${condition}) EXECUTE FUNCTION rig.note('${what}');`);
     await this.change(`CREATE SCHEMA rig; CREATE TABLE rig.violations (what text, row_id bigint);
-      CREATE FUNCTION rig.note() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+      CREATE FUNCTION rig.note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
         INSERT INTO rig.violations VALUES (TG_ARGV[0], OLD.id); RETURN NULL; END $$; ${triggers.join("")} ${OWNERS}`);
   }
   unwatch() {

@@ -6,6 +6,8 @@ import { APPLICATION } from "./database.mjs";
 
 export const LEASE_MS = 2_000;
 export const SWEEP_MS = 200;
+const BY_HAND = 16;
+const BY_HAND_MS = [1, 15];  // until the node is stopped in the middle of it
 
 // Every point that the mix can reach, and about how often a busy node passes it: rare ones are armed for their first hits.
 export const CRASH_POINTS = {
@@ -40,7 +42,7 @@ export function drawSettings(random, { postgres, chainUrl }) {
     "engine.evict_always": random.chance(0.25), "engine.processes": random.between(1, 2),
     "engine.runs_per_isolate": random.pick([1, 8, 64]), "engine.warm_runs_max": random.pick([3, 50, 20_000]),
     "server.max_in_flight": random.pick([3, 64, 1_024]), "server.drain_ms": random.pick([300, 2_000, 5_000]),
-    "chain.enabled": chain !== "off", "chain.url": chain === "proxy" ? chainUrl : "",
+    "log.level": random.pick(["info", "debug"]), "chain.enabled": chain !== "off", "chain.url": chain === "proxy" ? chainUrl : "",
   };
   const own = postgres
     ? { "store.postgres.connections": random.between(2, 6), "store.postgres.prepare": random.chance(0.8),
@@ -118,10 +120,17 @@ async function freezeNode(world, random) {
   return withNode(world, random, async (node) => {
     const long = random.chance(0.6);
     world.expectProgress(long ? "SIGSTOP past the lease" : "SIGSTOP within the lease", [node]);
+    if (long && random.chance(0.8)) await workByHand(world, random, node);
     node.freeze();
     await world.idle(long ? beyondLease(random) : random.between(20, LEASE_MS * 0.8));
     world.thawed(node);
   });
+}
+
+/** So that it is told of work which it loses meanwhile: that of its own hints is answered before it is done. */
+async function workByHand(world, random, node) {
+  for (let i = 0; i < BY_HAND; i++) world.spawn(world.chain.byHand(node));
+  await pause(random.between(...BY_HAND_MS));
 }
 
 /** A node that stopped itself at a crash point. */

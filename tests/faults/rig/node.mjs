@@ -1,5 +1,6 @@
 // One node under the rig: the real server, many lives in a row, each with settings and perhaps an armed crash point of its
 // own. Tells apart the deaths that the rig asked for, those of crash points, and those that must not be.
+import { spawnSync } from "node:child_process";
 import { appendFileSync, createWriteStream, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import http from "node:http";
 import { join } from "node:path";
@@ -25,8 +26,13 @@ const LOG_BRANCHES = [
   ["an outcome could not be recorded", "an outcome could not be recorded"],
 ];
 
+const flagsOf = (settings) => Object.entries(settings).flatMap(([name, value]) => ["--set", `${name}=${[value].flat().join(",")}`]);
+
 export class RigNode {
-  /** @param {{index, dir, binary, clock, base: object, onDeath: Function, onHit: Function, onBranch: Function}} options */
+  /**
+   * @param {{index, dir, binary, clock, base: object, token: string, onDeath: Function, onHit: Function, onBranch: Function,
+   *   onAnswer: Function}} options
+   */
   constructor(options) {
     Object.assign(this, options);
     this.name = `node${this.index + 1}`;
@@ -34,6 +40,7 @@ export class RigNode {
     mkdirSync(this.home, { recursive: true });
     this.logPath = join(this.home, "server.log");
     this.log = createWriteStream(this.logPath, { flags: "a" });
+    this.out = createWriteStream(join(this.home, "stdout.log"), { flags: "a" });
     this.state = "down";  // up, frozen, stopping
     this.busy = false;    // a fault has it
     this.lives = 0;
@@ -55,15 +62,18 @@ export class RigNode {
     this.doomed = false;
     this.lastHit = undefined;
     this.url = undefined;
-    const flags = Object.entries(this.settings).flatMap(([name, value]) => ["--set", `${name}=${[value].flat().join(",")}`]);
     this.note(`life ${this.lives}${faults ? `, armed with ${faults}` : ""}: ${JSON.stringify(settings)}`);
     const env = cleanEnv(faults ? { SEQUENTIAL_FAULTS: faults, SEQUENTIAL_FAULTS_FD: "3" } : {});
-    const child = startChild(this.binary, ["serve", ...flags], { cwd: this.home, env, stdio: ["ignore", "pipe", "pipe", "pipe"] });
+    const child = startChild(this.binary, ["serve", ...flagsOf(this.settings)],
+      { cwd: this.home, env, stdio: ["ignore", "pipe", "pipe", "pipe"] });
     this.child = child;
     this.agent = new http.Agent({ keepAlive: true, maxSockets: 128 });
     let stdout = "";
     let gone;
-    child.stdout.setEncoding("utf8").on("data", (text) => { stdout = (stdout + text).slice(-STDOUT_MAX); });
+    child.stdout.setEncoding("utf8").on("data", (text) => {
+      this.out.write(text);
+      stdout = (stdout + text).slice(-STDOUT_MAX);
+    });
     child.stderr.setEncoding("utf8").on("data", (text) => this.#logged(text));
     child.stdio[3].setEncoding("utf8").on("data", (text) => {
       for (const name of text.split("\n").filter(Boolean)) {
@@ -163,12 +173,22 @@ export class RigNode {
     await this.enginesEnded();
   }
 
-  request(method, path, { json, headers = {}, timeoutMs = 5_000 } = {}) {
+  async request(method, path, { json, headers = {}, timeoutMs = 5_000 } = {}) {
     const type = json === undefined ? {} : { "content-type": "application/json" };
-    return exchange({
-      url: this.url + path, method, agent: this.agent, timeoutMs, headers: { ...type, ...headers },
+    const answer = await exchange({
+      url: this.url + path, method, agent: this.agent, timeoutMs, headers: { authorization: `Bearer ${this.token}`, ...type, ...headers },
       body: json === undefined ? undefined : JSON.stringify(json),
     });
+    this.onAnswer(this, `${method} ${path}`, answer);
+    return answer;
+  }
+
+  /** What `serve --print-config` says of its settings, and of these. */
+  printConfig(more = {}) {
+    const args = ["serve", "--print-config", ...flagsOf({ ...this.base, ...more })];
+    const ran = spawnSync(this.binary, args, { cwd: this.home, env: cleanEnv(), encoding: "utf8", timeout: START_MS });
+    insist(ran.status === 0, "P12", `serve --print-config ended with ${ran.status ?? ran.signal}: ${ran.stderr}`);
+    return ran.stdout + ran.stderr;
   }
 
   /** What it uses, by /proc. */

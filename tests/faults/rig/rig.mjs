@@ -13,6 +13,9 @@ const BRANCHES = {
     "last resumed warm", "last resumed by a replay", "an outcome that is not known", "a call was sent again under its key",
     "a repeated submission was answered with the run that is there", "a client hung up", "refused with Retry-After", "engine lost",
     "an operator's pause", "an operator's cancel", "a hint was answered not_runnable", "a hint was answered busy",
+    "a service used a secret of the keystore", "a token was refused", "a task was refused a secret",
+    "a submission without a key was answered", "a submission without a key was not answered, and made a run",
+    "a submission without a key was not answered, and made none",
   ],
   sqlite: ["took up a stopped process's work"],
   postgres: [
@@ -112,6 +115,7 @@ function summarize({ world, clients, checker, clock, began, seconds, seed, store
     quiet_ms: { p50: Math.round(middle), max: Math.round(sorted.at(-1) ?? 0), limit: BOUND_MS + WORK_MS },
     recovery_ms: world.recovery.toJSON(),
     resources: { margins: MARGINS, rss_max: peak("rss"), fds_max: peak("fds"), threads_max: peak("threads") },
+    bytes_searched_for_secrets: world.secrets.searched,
     stood_still_ms: Math.round(clock.lost),
   };
 }

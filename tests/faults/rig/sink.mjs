@@ -9,8 +9,28 @@ const LATE_MS = [20, 1_500];
 const render = ({ label, arrival, nonce, bytes }) =>
   JSON.stringify({ label, arrival, nonce, ...(bytes ? { pad: "p".repeat(bytes - 3) + String(nonce % 1_000).padStart(3, "0") } : {}) });
 
-/** @param random its own stream */
-export async function openRigSink(random) {
+/** Answers a call, or does to it what `behaviour` says. */
+async function answerCall(request, response, { call, answer, behaviour, random }) {
+  if (behaviour === "hang") return;
+  if (behaviour === "cut" && random.chance(0.5)) return void request.socket.destroy();
+  if (behaviour === "late") await new Promise((resolve) => setTimeout(resolve, random.between(...LATE_MS)));
+  const status = behaviour === "errors" ? random.pick([500, 502, 503]) : 200;
+  const body = render(answer);
+  call.answers.push({ ...answer, status });
+  if (behaviour === "cut") {
+    response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
+    response.write(body.slice(0, random.between(0, body.length - 1)), () => request.socket.destroy());
+    return;
+  }
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(body);
+}
+
+/**
+ * @param random its own stream
+ * @param {{google: object, onRequest: (text: string) => void}} options `google`: see google.mjs; onRequest hears of every request
+ */
+export async function openRigSink(random, { google, onRequest }) {
   const calls = new Map();  // key → {arrivals: [ms], answers: [{nonce, arrival, status, bytes}]}
   const sockets = new Set();
   let nonce = 0;
@@ -33,31 +53,24 @@ export async function openRigSink(random) {
 
   async function serve(request, response) {
     const at = Date.now();
-    for await (const chunk of request) void chunk;
-    const key = (request.headers["idempotency-key"] ?? "").replaceAll('"', "");
+    const chunks = [];
+    for await (const chunk of request) chunks.push(chunk);
+    const body = Buffer.concat(chunks).toString("utf8");
+    onRequest(google.textOf(request, body));
+    const key = (request.headers[google.isCall(request) ? "x-idempotency-key" : "idempotency-key"] ?? "").replaceAll('"', "");
+    if (Number(key.split(":")[0]) <= sink.checkedThrough) sink.strays.push({ key, at });
+    if (await google.answers(request, body, response)) return undefined;
     const [path, search] = request.url.slice(1).split("?");
-    const call = calls.get(key) ?? { label: path, arrivals: [], answers: [] };
+    const label = google.isCall(request) ? JSON.parse(body).name : path;
+    const call = calls.get(key) ?? { label, arrivals: [], answers: [] };
     calls.set(key, call);
     call.arrivals.push(at);
     sink.total += 1;
-    if (Number(key.split(":")[0]) <= sink.checkedThrough) sink.strays.push({ key, at });
     const bytes = Number(/bytes=(\d+)/.exec(search ?? "")?.[1] ?? 0);
-    const answer = { label: path, arrival: call.arrivals.length, nonce: ++nonce, bytes };
+    const answer = { label, arrival: call.arrivals.length, nonce: ++nonce, bytes };
     const behaviour = drawBehaviour();
     if (behaviour) sink.misbehaved += 1;
-    if (behaviour === "hang") return;
-    if (behaviour === "cut" && random.chance(0.5)) return void request.socket.destroy();
-    if (behaviour === "late") await new Promise((resolve) => setTimeout(resolve, random.between(...LATE_MS)));
-    const status = behaviour === "errors" ? random.pick([500, 502, 503]) : 200;
-    const body = render(answer);
-    call.answers.push({ ...answer, status });
-    if (behaviour === "cut") {
-      response.writeHead(200, { "content-type": "application/json", "content-length": Buffer.byteLength(body) });
-      response.write(body.slice(0, random.between(0, body.length - 1)), () => request.socket.destroy());
-      return;
-    }
-    response.writeHead(status, { "content-type": "application/json" });
-    response.end(body);
+    return answerCall(request, response, { call, answer, behaviour, random });
   }
 
   server.listen(0, "127.0.0.1");

@@ -1,6 +1,7 @@
 // The world under test: nodes, their database, the proxies between them, the chain and the sink. It can be hurt (faults.mjs)
 // and healed.
-import { createWriteStream, readFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { createWriteStream, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { openFaultProxy } from "../../support/js/fault_proxy.mjs";
@@ -11,7 +12,9 @@ import { Counts, Durations, eventually, fork, insist, Violation } from "./base.m
 import { openRigChain } from "./chain.mjs";
 import { APPLICATION, PostgresEyes, SqliteEyes } from "./database.mjs";
 import { drawPoint, drawSettings, LEASE_MS, SWEEP_MS, thawLater } from "./faults.mjs";
+import { openGoogle } from "./google.mjs";
 import { RigNode } from "./node.mjs";
+import { keepSecret, Secrets } from "./secrets.mjs";
 import { openRigSink } from "./sink.mjs";
 
 const READY_MS = 20_000;   // from healing to all nodes saying that they are ready
@@ -27,6 +30,9 @@ export class World {
     Object.assign(this, { binary, store, seed, clock, given: cluster });
     this.nodeCount = store === "sqlite" ? 1 : nodes;
     this.dir = tempDir("sequential-rig");
+    this.secrets = new Secrets();
+    this.token = this.secrets.make("api_token");
+    this.secretFiles = new Set(["keystore.key", "chain.key"].map((name) => join(this.dir, name)));
     this.random = fork(seed, "world");
     this.counts = { faults: new Counts(), points: new Counts(), branches: new Counts() };
     this.recovery = new Durations();
@@ -64,7 +70,13 @@ export class World {
   // --- opening and closing ------------------------------------------------------------------------------------------
 
   async open() {
-    this.sink = await openRigSink(fork(this.seed, "sink"));
+    const account = this.account = await this.secrets.makeAccount();
+    const google = openGoogle({
+      random: fork(this.seed, "google"), publicKey: account.publicKey, makeToken: () => this.secrets.make("access_token"),
+      onBranch: (name) => this.branch(name), misbehaves: () => this.sink.misbehaves,
+    });
+    const onRequest = (text) => this.insistNoSecretIn(text, "a request to the sink");
+    this.sink = await openRigSink(fork(this.seed, "sink"), { google, onRequest });
     this.chain = await openRigChain(this, fork(this.seed, "chain"));
     if (this.store === "postgres") await this.#openCluster();
     for (let index = 0; index < this.nodeCount; index++) this.nodes.push(await this.#makeNode(index));
@@ -73,28 +85,48 @@ export class World {
     await this.#firstStart();
   }
 
+  /** The nodes' own role owns the database and needs a password; the rig itself is the cluster's owner. */
   async #openCluster() {
-    this.cluster = this.given ?? await new Cluster().start();
-    this.database = this.cluster.createDatabase();
+    const cluster = this.cluster = this.given ?? await new Cluster().start();
+    const database = this.database = cluster.createDatabase();
+    this.password = this.secrets.make("password");
+    cluster.psql("postgres", `CREATE ROLE ${database} LOGIN PASSWORD '${this.password}'; ALTER DATABASE ${database} OWNER TO ${database}`);
+    const rules = join(cluster.data, "pg_hba.conf");
+    writeFileSync(rules, `local ${database} ${database} scram-sha-256\n${readFileSync(rules, "utf8")}`);
+    cluster.psql("postgres", "SELECT pg_reload_conf()");
+    const where = ["-h", cluster.socket, "-p", String(cluster.port), "-U", database, "-d", database];
+    const env = { ...process.env, PGPASSWORD: "guess" };
+    const isRefused = () => spawnSync(join(cluster.bin, "psql"), ["-Xc", "", ...where], { env }).status !== 0;
+    insist(await eventually(this.clock, READY_MS, isRefused), "I11", "PostgreSQL lets the nodes' role in without its password");
+  }
+
+  #keep(name, text) {
+    const path = keepSecret(join(this.dir, name), text);
+    this.secretFiles.add(path);
+    return path;
   }
 
   async #makeNode(index) {
     const base = {
       "server.port": 0, "store.lease_ms": LEASE_MS, "store.sweep_ms": SWEEP_MS, "engine.processes": 1,
       "keystore.key_file": join(this.dir, "keystore.key"), "chain.key_file": join(this.dir, "chain.key"),
-      "services.http.allow_hosts": [this.sink.host], "server.threads": 2,
+      "services.http.allow_hosts": [this.sink.host], "server.threads": 2, "services.gapi.endpoint": `${this.sink.url}/{host}`,
+      "server.api_token_file": this.#keep("api.token", this.token),
     };
     let proxy;
     if (this.store === "postgres") {
       proxy = await openFaultProxy(this.cluster);
-      const url = `${proxy.url(this.database)}&application_name=${APPLICATION}node${index + 1}`;
-      Object.assign(base, { "store.kind": "postgres", "store.url": url, "store.postgres.connections": 4 });
+      const url = proxy.url(this.database).replace("postgres@", `${this.database}:${this.password}@`);
+      const file = this.#keep(`node${index + 1}.url`, `${url}&application_name=${APPLICATION}node${index + 1}`);
+      Object.assign(base, { "store.kind": "postgres", "store.url_file": file, "store.postgres.connections": 4 });
     } else {
       base["store.path"] = join(this.dir, "sequential.db");
     }
     const node = new RigNode({
-      index, dir: this.dir, binary: this.binary, clock: this.clock, base,
+      index, dir: this.dir, binary: this.binary, clock: this.clock, base, token: this.token,
       onDeath: (one, how) => this.#died(one, how), onHit: (one, name) => this.#hit(one, name), onBranch: (name) => this.branch(name),
+      onAnswer: (one, what, answer) =>
+        this.insistNoSecretIn(JSON.stringify(answer.headers) + answer.text, `the answer of ${one.name} to ${what}`),
     });
     return Object.assign(node, { proxy });
   }
@@ -106,7 +138,9 @@ export class World {
     first.starting = false;
     insist(how === "crashed", "I13", `migrate.midway did not end the first start: ${how}`);
     await this.bring(first, {});
+    this.secrets.hideKeys(this.dir);
     await this.#publish(first);
+    this.#printConfig(first);
     if (this.store === "sqlite") await first.stop();
     await this.eyes.watch();
     for (const node of this.nodes) {
@@ -117,6 +151,26 @@ export class World {
   async #publish(node) {
     const answer = await node.request("PUT", "/tasks/random", { json: { code: RANDOM_TASK } });
     insist(answer.status === 201 || answer.status === 200, "P1", `publishing: ${answer.status} ${answer.text}`);
+    for (const [where, value] of [["default/GAPI_KEY", this.account.document], ["rig/CANARY", this.secrets.make("keystore")]]) {
+      const put = await node.request("PUT", `/keystore/${where}`, { json: { value } });
+      insist(put.status === 204, "P1", `keeping the secret ${where}: ${put.status} ${put.text}`);
+    }
+  }
+
+  /** Also with the password in a setting of its own, as some will have it. */
+  #printConfig(node) {
+    const secret = { "store.url_file": "", "store.url": `postgresql://rig:${this.secrets.make("password")}@127.0.0.1/rig`,
+      "services.http.proxy": `http://rig:${this.secrets.make("proxy_password")}@127.0.0.1:9` };
+    for (const more of [{}, secret]) this.insistNoSecretIn(node.printConfig(more), "what serve --print-config says");
+  }
+
+  /** For what comes and goes: ends the run if one is there. */
+  insistNoSecretIn(text, where) {
+    try {
+      this.secrets.insistNotIn(text, where);
+    } catch (error) {
+      this.broken(error);
+    }
   }
 
   async close() {
@@ -129,6 +183,7 @@ export class World {
       await node.child?.exited;
       await node.proxy?.close();
       node.log.end();
+      node.out.end();
     }
     await this.chain?.close();
     await this.sink?.close();

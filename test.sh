@@ -15,6 +15,7 @@ esac
 scripts/setup.sh --test
 scripts/npm-install.sh tools/offline-workspace
 scripts/npm-install.sh tests/docker
+scripts/npm-install.sh tests/e2e
 [ -f "build/$preset/build.ninja" ] || cmake --preset "$preset"
 cmake --build --preset "$preset"
 ctest --test-dir "build/$preset" --output-on-failure --no-tests=error -j "$(nproc)" "$@"

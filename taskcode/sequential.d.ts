@@ -3,9 +3,10 @@
 // In a JavaScript task, put `/// <reference path="../sequential.d.ts" />` on the first line, or list this file in a
 // jsconfig.json with `"lib": ["ES2022"]` and `"types": []`: the DOM's and Node's types would promise what is not there.
 //
-// A task is a CommonJS module, `module.exports = async function (input) {…}`, or an ES module with a default export. There
-// is no require or import, no eval, no WebAssembly, no file, socket or thread. What a task returns, and what it passes to a
-// call, must be JSON. (Globals are declared with `var`, because only those are members of `globalThis` for TypeScript.)
+// A task is a CommonJS module, `module.exports = async function (input) {…}`, or an ES module with a default export. What
+// it requires or imports is bundled with it by `sequential-runner publish`. There is no eval, no WebAssembly, no file, socket
+// or thread. What a task returns, and what it passes to a call, must be JSON. (Globals are declared with `var`, because only
+// those are members of `globalThis` for TypeScript.)
 
 // ---- Host calls -----------------------------------------------------------------------------------------------------
 

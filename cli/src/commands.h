@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bundle.h"
 #include "session.h"
 
 namespace sequential::cli {
@@ -14,6 +15,7 @@ struct PublishOptions {
   std::vector<std::string> files;
   std::string name;  // empty: from the file's name
   std::string description;
+  BundleOptions bundle;
 };
 int publish(Session& session, const PublishOptions& options);
 

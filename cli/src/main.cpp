@@ -23,6 +23,7 @@ namespace {
 
 constexpr const char* kDefaultServer = "http://127.0.0.1:8765";
 constexpr std::size_t kTokenBytesMax = 4'096;
+constexpr std::int64_t kBundleSecondsMax = 3'600;
 constexpr std::int64_t kDelayMsMax = 366ll * 24 * 3'600'000;  // as the server has it
 
 constexpr const char* kFooter = R"(
@@ -30,8 +31,8 @@ Exit codes: 0 done, 1 the run failed, was cancelled or is paused, 2 wrong argume
 configuration, 3 no server answers, 4 no such task, run or key, 5 the server refused,
 6 the server failed or is busy: try again, 7 stopped waiting, the run goes on.
 
-Environment: SEQUENTIAL_SERVER, SEQUENTIAL_TOKEN_FILE, NO_COLOR; `serve` also reads
-SEQUENTIAL_ + the name of any setting, such as SEQUENTIAL_SERVER_PORT for server.port.)";
+Environment: SEQUENTIAL_SERVER, SEQUENTIAL_TOKEN_FILE, SEQUENTIAL_ESBUILD, NO_COLOR; `serve` also
+reads SEQUENTIAL_ + the name of any setting, such as SEQUENTIAL_SERVER_PORT for server.port.)";
 
 // The arguments of every command, and what the chosen one does.
 class CommandLine {
@@ -148,9 +149,24 @@ class CommandLine {
 
   void add_publish() {
     auto* command = app_.add_subcommand("publish", "Publish task code");
-    command->add_option("file", publish_.files, "JavaScript files")->required();
+    command->add_option("file", publish_.files, "JavaScript or TypeScript files")->required();
     command->add_option("--name", publish_.name, "Name of the task; otherwise the file's name");
     command->add_option("--description", publish_.description, "What the task does");
+    using When = BundleOptions::When;
+    BundleOptions& bundle = publish_.bundle;
+    auto* always = command->add_flag_callback(
+        "--bundle", [&bundle] { bundle.when = When::always; },
+        "Bundle every file; otherwise TypeScript, JSX and what imports anything");
+    command
+        ->add_flag_callback(
+            "--no-bundle", [&bundle] { bundle.when = When::never; }, "Send files as they are")
+        ->excludes(always);
+    command->add_option("--esbuild", bundle.esbuild, "The esbuild to bundle with")
+        ->envname("SEQUENTIAL_ESBUILD")
+        ->type_name("PATH");
+    command->add_option("--bundle-timeout", bundle.timeout_s, "Seconds that bundling may take")
+        ->check(whole_number(1, kBundleSecondsMax))
+        ->capture_default_str();
     on(command, [this](Session& session) { return publish(session, publish_); });
   }
 

@@ -39,6 +39,7 @@ Problem problem_of(const Response& response) {
     problem.field = text_of(*body, "field");
     problem.line = number_of(*body, "line");
     problem.column = number_of(*body, "column");
+    problem.source = text_of(*body, "source");
     if (problem.detail.empty()) problem.detail = text_of(*body, "title");
   }
   if (problem.detail.empty()) {

@@ -19,6 +19,7 @@ struct Problem {
   int status = 0;
   std::string code, detail, field;
   std::int64_t line = 0, column = 0;
+  std::string source;  // the author's file that they are of, by the code's source map
 };
 Problem problem_of(const Response& response);
 

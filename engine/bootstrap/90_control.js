@@ -43,5 +43,5 @@ function reset() {
 
 return freeze({
   __proto__: null, begin, start, settle, fail, unhandled, thaw, freeze: freezeRun, reset,
-  pending: () => mapSize(pending),
+  pending: () => mapSize(pending), Error: NativeError,
 });

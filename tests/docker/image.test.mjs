@@ -74,6 +74,12 @@ test("every library that the programs name is installed in the image", () => {
   }
 });
 
+test("what publish bundles with is in the image, without its twin", () => {
+  const commands = steps("RUN").map((step) => step.text).join(" ");
+  assert.ok(commands.split(/\s+/).includes("esbuild"), "TypeScript is published from the container too");
+  assert.match(commands, /rm -rf [^&]*esbuild-wasm/);
+});
+
 test("the build sees the source and neither secrets nor built files", () => {
   const dir = mkdtempSync(join(tmpdir(), "sequential-context-"));
   try {

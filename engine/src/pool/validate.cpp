@@ -168,6 +168,9 @@ Result<std::optional<CodeProblem>> to_code_problem(protocol::Checked&& checked,
       !is_valid_utf8(checked.message)) {
     return violation("a code problem that is too long or not UTF-8");
   }
+  if (checked.source.size() > protocol::kSourceNameBytesMax || !is_valid_utf8(checked.source)) {
+    return violation("a name of a source that is too long or not UTF-8");
+  }
   constexpr std::int64_t kPositionMax = std::numeric_limits<int>::max();
   if (checked.line < 0 || checked.line > kPositionMax || checked.column < 0 ||
       checked.column > kPositionMax) {
@@ -175,7 +178,8 @@ Result<std::optional<CodeProblem>> to_code_problem(protocol::Checked&& checked,
   }
   return std::optional(CodeProblem{.message = std::move(checked.message),
                                    .line = static_cast<int>(checked.line),
-                                   .column = static_cast<int>(checked.column)});
+                                   .column = static_cast<int>(checked.column),
+                                   .source = std::move(checked.source)});
 }
 
 }  // namespace sequential::engine::pool

@@ -73,7 +73,7 @@ void fields(A& a, M& m) {
 }
 template <class A, Message<Checked> M>
 void fields(A& a, M& m) {
-  a(m.ok, m.message, m.line, m.column);
+  a(m.ok, m.message, m.line, m.column, m.source);
 }
 template <class A, Message<Evicted> M>
 void fields(A& a, M& m) {

@@ -83,4 +83,8 @@ std::int64_t Control::pending() const {
   return static_cast<std::int64_t>(count.As<v8::Number>()->Value());
 }
 
+v8::Local<v8::Object> Control::error_class() const {
+  return object_->Get(context_, literal(isolate_, "Error")).ToLocalChecked().As<v8::Object>();
+}
+
 }  // namespace sequential::engine::v8host

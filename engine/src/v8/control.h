@@ -41,6 +41,8 @@ class Control {
   bool unhandled(v8::Local<v8::Value> reason) const;
   // Calls in flight.
   std::int64_t pending() const;
+  // The language's own Error, whatever the task did to the global of that name.
+  v8::Local<v8::Object> error_class() const;
 
  private:
   v8::MaybeLocal<v8::Value> invoke(const char* name, int argc, v8::Local<v8::Value>* argv) const;

@@ -177,7 +177,7 @@ Result<TaskFunction*> Engine::function_of(protocol::Begin& frame) {
     function->id = frame.function_id;
     function->name = frame.name;
     function->version = frame.version;
-    function->code = std::move(*frame.code);
+    set_code(*function, std::move(*frame.code));
   }
   return function.get();
 }
@@ -193,7 +193,7 @@ Result<protocol::Journal> Engine::next_page(std::int64_t run) {
 Result<void> Engine::check(const protocol::Check& frame) {
   TaskFunction function;
   function.name = frame.name;
-  function.code = frame.code;
+  set_code(function, frame.code);
   protocol::Checked checked;
   TaskIsolate isolate(platform_, base_, hello_.limits, 0);
   {
@@ -221,6 +221,7 @@ Result<void> Engine::check(const protocol::Check& frame) {
           isolate.near_heap_limit() ? "loading the code needs too much memory" : problem.message;
       checked.line = problem.line;
       checked.column = problem.column;
+      checked.source = problem.source;
     }
   }
   return send(std::move(checked));

@@ -23,17 +23,26 @@ enum CallAnswer { kIssued = 0, kTooLarge = 1, kTooDeep = 2, kNameTooLong = 3 };
 constexpr std::int64_t kFrameReserveBytes = 1 << 20;
 constexpr std::size_t kCallOverheadBytes = 64;
 
-// The first line in the task's code of a trace that captureStackTrace took; 0 if there is none.
+// The first line in the task's code of a trace that captureStackTrace took; 0 if there is none. Of
+// bundled code, the first that is the author's: a line of a package, without the package's name,
+// would only mislead.
 int source_line(v8::Isolate* isolate, v8::Local<v8::Value> site, int script_id) {
   // Taken together with the trace that the error will show: a second walk of the stack would cost
   // as much as all the rest of a call.
   const auto trace = v8::Exception::GetStackTrace(site);
   const int count = trace.IsEmpty() ? 0 : trace->GetFrameCount();
+  const auto& map = host_of(isolate).source_map;
+  int unmapped = 0;
   for (int i = 0; i < count; ++i) {
     const auto frame = trace->GetFrame(isolate, static_cast<std::uint32_t>(i));
-    if (frame->GetScriptId() == script_id) return frame->GetLineNumber();
+    if (frame->GetScriptId() != script_id) continue;
+    const int line = frame->GetLineNumber();
+    if (map == nullptr) return line;
+    const auto at = map->find(line, frame->GetColumn());
+    if (at && is_of_the_author(at->source)) return at->line;
+    if (!at && unmapped == 0) unmapped = line;
   }
-  return 0;
+  return unmapped;
 }
 
 void stop_slice(v8::Isolate* isolate, Effects& effects, std::string code) {

@@ -7,10 +7,12 @@
 #include <v8.h>
 
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "allocator.h"
 #include "effects.h"
+#include "source_map.h"
 
 namespace sequential::engine::v8host {
 
@@ -19,6 +21,8 @@ struct IsolateHost {
   BudgetAllocator* allocator = nullptr;
   Effects* effects = nullptr;  // of the slice under way; null: what is done is dropped
   v8::Global<v8::UnboundScript> url_script;  // compiled when first asked for
+  std::shared_ptr<SourceMap> source_map;     // of the task's code; null: it has none
+  std::string script_name;                   // of the task's code, if it has a map
 };
 
 inline IsolateHost& host_of(v8::Isolate* isolate) {

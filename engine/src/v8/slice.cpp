@@ -243,9 +243,10 @@ void Slice::fail_load(v8::Local<v8::Context> context, const LoadProblem& problem
       Control(context).fail(problem.thrown)) {
     return;
   }
+  const std::string file = problem.source.empty() ? begin_.name + ".js" : problem.source;
   const std::string at = problem.line > 0
-                             ? "\n    at " + begin_.name + ".js:" + std::to_string(problem.line) +
-                                   ":" + std::to_string(problem.column)
+                             ? "\n    at " + file + ":" + std::to_string(problem.line) + ":" +
+                                   std::to_string(problem.column)
                              : "";
   const bool syntax = problem.message.rfind("SyntaxError", 0) == 0;
   fail(syntax ? "SyntaxError" : "Error", problem.message, "code_invalid", problem.message + at);

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "mapped_stack.h"
 #include "text.h"
 
 namespace sequential::engine::v8host {
@@ -50,6 +51,8 @@ std::string first_function(std::string_view code) {
   return "async function (input) { … }";
 }
 
+std::string script_name(const TaskFunction& function) { return function.name + ".js"; }
+
 bool looks_like_module(std::string_view code) {
   return has_statement(code, "export") || has_statement(code, "import");
 }
@@ -72,8 +75,13 @@ v8::MaybeLocal<v8::Module> refuse_import(v8::Local<v8::Context> context, v8::Loc
 
 }  // namespace
 
+void set_code(TaskFunction& function, std::string code) {
+  function.code = std::move(code);
+  function.source_map = SourceMap::take_from(function.code);
+}
+
 v8::ScriptOrigin TaskLoader::origin(v8::Isolate* isolate, bool is_module) const {
-  const auto name = to_v8(isolate, function_.name + ".js").FromMaybe(v8::String::Empty(isolate));
+  const auto name = to_v8(isolate, script_name(function_)).FromMaybe(v8::String::Empty(isolate));
   // The wrapper stands on the code's first line, so that line's columns are shifted back.
   const int column = is_module ? 0 : -static_cast<int>(kWrapperHead.size());
   return {isolate, name, 0, column, false, -1, v8::Local<v8::Value>(), false, false, is_module};
@@ -112,6 +120,16 @@ void TaskLoader::set_problem(v8::Local<v8::Context> context, const v8::TryCatch&
     problem_.column = static_cast<int>(code.size() - line_begin) + 1;
     problem_.message = "SyntaxError: Unexpected end of input";
   }
+  name_authors_place();
+}
+
+void TaskLoader::name_authors_place() {
+  if (function_.source_map == nullptr) return;
+  const auto at = function_.source_map->find(problem_.line, std::max(problem_.column, 1));
+  if (!at) return;
+  problem_.source = at->source;
+  problem_.line = at->line;
+  problem_.column = at->column;
 }
 
 bool TaskLoader::compile_script(v8::Local<v8::Context> context) {
@@ -175,9 +193,11 @@ bool TaskLoader::refuse_imports(v8::Local<v8::Context> context) {
   auto at = module_->SourceOffsetToLocation(request->GetSourceOffset());
   problem_ = {};
   problem_.message = "imports are not supported (" + to_utf8(isolate, request->GetSpecifier()) +
-                     "): bundle the task's code into one file before publishing it";
+                     "): publish the file with `sequential-runner publish`, which bundles it with "
+                     "what it imports";
   problem_.line = at.GetLineNumber() + 1;
   problem_.column = at.GetColumnNumber() + 1;
+  name_authors_place();
   return true;
 }
 
@@ -256,6 +276,7 @@ v8::MaybeLocal<v8::Value> TaskLoader::run_module(v8::Local<v8::Context> context)
 
 std::optional<LoadedTask> TaskLoader::load(v8::Local<v8::Context> context) {
   v8::Isolate* const isolate = context->GetIsolate();
+  use_source_map(isolate, function_.source_map, script_name(function_));
   if (!compile(context)) {
     if (problem_.message.empty()) problem_.message = "the code is too long";
     return std::nullopt;

@@ -72,7 +72,7 @@ Result<storage::Publication> read_body(const HttpRequest& request) {
 }
 
 Error code_error(const engine::CodeProblem& found, const std::string& name) {
-  std::string where = name + ".js";
+  std::string where = found.source.empty() ? name + ".js" : found.source;
   if (found.line > 0) where += ":" + std::to_string(found.line);
   if (found.line > 0 && found.column > 0) where += ":" + std::to_string(found.column);
   Error error{Errc::code_invalid, where + ": " + found.message, "code"};
@@ -80,6 +80,7 @@ Error code_error(const engine::CodeProblem& found, const std::string& name) {
     JsonObject detail;
     detail.number("line", found.line);
     if (found.column > 0) detail.number("column", found.column);
+    if (!found.source.empty()) detail.string("source", found.source);
     error.detail = std::move(detail).text();
   }
   return error;

@@ -30,7 +30,8 @@ std::string contents_of(std::FILE* file) {
 }
 
 int call(const Main& main, const std::vector<std::string>& arguments) {
-  for (const char* name : {"SEQUENTIAL_SERVER", "SEQUENTIAL_TOKEN_FILE", "SEQUENTIAL_CONFIG"}) {
+  for (const char* name :
+       {"SEQUENTIAL_SERVER", "SEQUENTIAL_TOKEN_FILE", "SEQUENTIAL_CONFIG", "SEQUENTIAL_ESBUILD"}) {
     ::unsetenv(name);
   }
   std::vector<const char*> argv = {"sequential-runner"};

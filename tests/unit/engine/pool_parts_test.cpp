@@ -132,6 +132,13 @@ TEST(Validate, ACodeProblemIsPassedOnIfItIsOne) {
   EXPECT_TRUE(to_code_problem({.message = "\xff"}, small_limits()).has_error());
   EXPECT_TRUE(to_code_problem({.message = "no", .line = -1}, small_limits()).has_error());
   EXPECT_TRUE(to_code_problem({.message = std::string(101, 'x')}, small_limits()).has_error());
+  const auto source_of = [](std::string source) {
+    return to_code_problem({.message = "no", .line = 1, .source = std::move(source)},
+                           small_limits());
+  };
+  EXPECT_EQ(source_of("src/a.ts").value()->source, "src/a.ts");
+  EXPECT_TRUE(source_of("\xff").has_error());
+  EXPECT_TRUE(source_of(std::string(protocol::kSourceNameBytesMax + 1, 'x')).has_error());
 }
 
 TEST(WarmMap, AnEngineKeepsItsShareAndLosesAllWhenItDies) {

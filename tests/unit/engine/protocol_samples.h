@@ -48,7 +48,11 @@ class Samples {
       case 1:
         return slice_done();
       case 2:
-        return Checked{.ok = flag(), .message = text(), .line = integer(), .column = integer()};
+        return Checked{.ok = flag(),
+                       .message = text(),
+                       .line = integer(),
+                       .column = integer(),
+                       .source = text()};
       case 3:
         return Evicted{.runs = list<std::int64_t>([this] { return integer(); })};
       case 4:

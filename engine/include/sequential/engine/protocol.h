@@ -49,9 +49,10 @@
 
 namespace sequential::engine::protocol {
 
-inline constexpr std::uint32_t kVersion = 1;
+inline constexpr std::uint32_t kVersion = 2;
 inline constexpr int kSocketFd = 3;
 inline constexpr std::size_t kNameBytesMax = 1'024;      // a call's service or method, each
+inline constexpr std::size_t kSourceNameBytesMax = 16'384;  // of Checked, its escapes included
 inline constexpr std::size_t kLogLevelBytesMax = 16;     // a-z
 inline constexpr std::size_t kLogMessageSlackBytes = 64; // for the mark at the end of a cut message
 inline constexpr std::size_t kFrameHeadBytes = 4;        // the length
@@ -139,6 +140,7 @@ struct Checked {
   bool ok = false;
   std::string message;
   std::int64_t line = 0, column = 0;
+  std::string source{};  // as CodeProblem::source
 };
 struct Evicted {
   std::vector<std::int64_t> runs;

@@ -114,6 +114,8 @@ struct CodeProblem {
   std::string message;
   int line = 0;    // 1-based, 0 = unknown
   int column = 0;  // 1-based
+  // The author's file that this is a line of, by the code's source map; empty: the code itself.
+  std::string source{};
 };
 
 class Runtime {

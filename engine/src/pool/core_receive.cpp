@@ -187,7 +187,7 @@ Result<void> Core::on_message(const EnginePtr& engine, protocol::Progress&& prog
   const Lock lock(mutex_);
   if (engine->flights.empty()) return violation("progress of nothing");
   Flight& flight = engine->flights.front();
-  if (flight.check || !flight.cold || !flight.begun || flight.run.value != progress.run) {
+  if (flight.check || !flight.begun || flight.run.value != progress.run) {
     return violation("progress of another run");
   }
   // Strictly rising up to what the journal holds: so a slice gets a bounded number of new chances.

@@ -58,7 +58,7 @@ export async function openRigSink(random, { google, onRequest }) {
     const body = Buffer.concat(chunks).toString("utf8");
     onRequest(google.textOf(request, body));
     const key = (request.headers[google.isCall(request) ? "x-idempotency-key" : "idempotency-key"] ?? "").replaceAll('"', "");
-    if (Number(key.split(":")[0]) <= sink.checkedThrough) sink.strays.push({ key, at });
+    if (key && Number(key.split(":")[0]) <= sink.checkedThrough) sink.strays.push({ key, at });
     if (await google.answers(request, body, response)) return undefined;
     const [path, search] = request.url.slice(1).split("?");
     const label = google.isCall(request) ? JSON.parse(body).name : path;

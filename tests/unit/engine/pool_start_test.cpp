@@ -79,7 +79,7 @@ TEST_F(PoolStart, AProgramThatSaysNothingIsGivenUpInTime) {
 
 TEST_F(PoolStart, AnotherProtocolVersionIsRefused) {
   use_engine("newer");
-  EXPECT_NE(open_error().find("version 2"), std::string::npos);
+  EXPECT_NE(open_error().find("version 3"), std::string::npos);
 }
 
 TEST_F(PoolStart, EveryEngineWorks) {

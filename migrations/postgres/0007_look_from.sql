@@ -132,7 +132,7 @@ BEGIN
            AND ready_at IS NULL AND lease_until <= p_now AND seq > 0
          ORDER BY seq FOR UPDATE SKIP LOCKED),
       u AS (
-        UPDATE stack_runs x SET ready_at = greatest(x.available_at, p_now), watch_at = NULL FROM c
+        UPDATE stack_runs x SET ready_at = x.available_at, watch_at = NULL FROM c
          WHERE x.id = c.id RETURNING x.ready_at)
       SELECT min(ready_at) INTO v_made FROM u;
       v_earliest := least(v_earliest, v_made);
@@ -142,10 +142,10 @@ BEGIN
     END IF;
     IF s.run_paused THEN v_next := NULL; END IF;
     UPDATE stack_runs SET watch_at = v_next,
-           ready_at = CASE WHEN v_ended AND NOT s.run_paused THEN greatest(s.available_at, p_now)
+           ready_at = CASE WHEN v_ended AND NOT s.run_paused THEN s.available_at
                            ELSE s.ready_at END
      WHERE id = s.id;
-    IF v_ended AND NOT s.run_paused THEN v_earliest := least(v_earliest, p_now); END IF;
+    IF v_ended AND NOT s.run_paused THEN v_earliest := least(v_earliest, s.available_at); END IF;
   END LOOP;
   IF v_earliest <= pg_sequence_last_value('look_ready_from') THEN
     PERFORM setval('look_ready_from', greatest(v_earliest - 1, -1));

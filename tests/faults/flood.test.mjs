@@ -177,17 +177,21 @@ describe("F31 a flood of chain requests", () => {
       await server.check();
     }));
 
-  it("hints that are refused lose nothing: the sweep does their work", { timeout: 60_000 }, () =>
+  it("hints that are refused lose nothing: the sweep does their work", { timeout: 180_000 }, () =>
     withFloodable({ "chain.claims_max": 1, "chain.hints_max": 1 }, async (server) => {
       const ids = await finishedStackRuns(server, 50);
       // To itself as if to a load balancer: every step of a run needs a claim, and a hint that gets through.
       await server.restart({ settings: { "server.port": Number(new URL(server.url).port), "chain.url": server.url } });
-      const runs = Promise.all(Array.from({ length: 5 }, (_, i) => server.submit(i % 2 ? "echo" : "parallel", { calls: 10 })));
-      const [result, submitted] = await Promise.all([flood(server, { ids }), runs]);
-      for (const id of submitted) assert.equal((await server.ended(id)).result, 10);
-      const { chain } = await server.get("/stats");
-      assert.ok(chain.failed > 0, "none of the server's own hints was refused");
-      assert.ok(result.statuses["429"] > 0);
+      // Whether one of its own is among those that are refused is chance.
+      let failed = 0;
+      for (let round = 0; round < 5 && failed === 0; round++) {
+        const runs = Promise.all(Array.from({ length: 5 }, (_, i) => server.submit(i % 2 ? "echo" : "parallel", { calls: 10 })));
+        const [result, submitted] = await Promise.all([flood(server, { ids }), runs]);
+        for (const id of submitted) assert.equal((await server.ended(id)).result, 10);
+        assert.ok(result.statuses["429"] > 0);
+        ({ failed } = (await server.get("/stats")).chain);
+      }
+      assert.ok(failed > 0, "none of the server's own hints was refused");
       const [signed, body] = [signHint(server.keyFile, "{}"), "{}"];
       const headers = { "content-type": "application/json", "x-chain": signed };
       assert.equal((await server.request("POST", "/stack/process", { body, headers })).status, 202, "taken again when it is over");

@@ -121,12 +121,14 @@ describe("F22 a standby without the last commits is promoted", () => {
 
   /** Waits until node 0 has marked what was acknowledged to it, and node 1 has seen that mark. */
   async function marksSeen(primary, database) {
-    const written = () => primary.rows(database, "SELECT max(updated_at) AS at FROM stack_runs")[0].at;
-    const last = written();
-    const seen = `SELECT count(*) AS n FROM meta m JOIN pg_stat_activity s ON s.application_name = 'node-1' AND s.state = 'idle'
-      AND s.query LIKE '%went_back%' AND date_part('epoch', s.query_start) * 1000 > m.value
-      WHERE m.key LIKE 'mark:%' AND m.value > ${last}`;
-    await until("the other node to see the mark", () => Number(primary.rows(database, seen)[0].n) > 0);
+    const one = (sql) => primary.rows(database, sql)[0].value;
+    const last = one("SELECT max(updated_at) AS value FROM stack_runs");
+    await until("the mark to be raised", () =>
+      Number(one(`SELECT count(*) AS value FROM meta WHERE key LIKE 'mark:%' AND value > ${last}`)) > 0);
+    // Only a look that began now is certain to see it: the mark's value is from before its commit.
+    const visible = one("SELECT clock_timestamp()::text AS value");
+    await until("the other node to see the mark", () => Number(one(`SELECT count(*) AS value FROM pg_stat_activity
+      WHERE application_name = 'node-1' AND state = 'idle' AND query LIKE '%went_back%' AND query_start > '${visible}'`)) > 0);
   }
 });
 

@@ -17,6 +17,8 @@ std::string_view error_code_name(Errc code) noexcept {
     case Errc::method_not_allowed: return "method_not_allowed";
     case Errc::task_not_found: return "task_not_found";
     case Errc::run_not_found: return "run_not_found";
+    case Errc::schedule_not_found: return "schedule_not_found";
+    case Errc::webhook_gone: return "webhook_gone";
     case Errc::code_invalid: return "code_invalid";
     case Errc::idempotency_conflict: return "idempotency_conflict";
     case Errc::conflict: return "conflict";
@@ -45,6 +47,8 @@ std::string_view error_code_name(Errc code) noexcept {
     case Errc::wall_limit: return "wall_limit";
     case Errc::memory_limit: return "memory_limit";
     case Errc::calls_limit: return "calls_limit";
+    case Errc::depth_limit: return "depth_limit";
+    case Errc::signals_limit: return "signals_limit";
     case Errc::deadlock: return "deadlock";
     case Errc::poison: return "poison";
     case Errc::engine_lost: return "engine_lost";
@@ -65,6 +69,7 @@ int http_status(Errc code) noexcept {
     case Errc::not_found:
     case Errc::task_not_found:
     case Errc::run_not_found:
+    case Errc::schedule_not_found:
     case Errc::key_not_found:
     case Errc::unknown_service:
     case Errc::unknown_method: return 404;
@@ -73,6 +78,7 @@ int http_status(Errc code) noexcept {
     case Errc::conflict:
     case Errc::fenced:
     case Errc::in_use: return 409;
+    case Errc::webhook_gone: return 410;
     case Errc::payload_too_large: return 413;
     case Errc::invalid_field:
     case Errc::code_invalid:
@@ -85,10 +91,12 @@ int http_status(Errc code) noexcept {
     case Errc::wall_limit:
     case Errc::memory_limit:
     case Errc::calls_limit:
+    case Errc::depth_limit:
     case Errc::deadlock:
     case Errc::poison:
     case Errc::cancelled: return 422;
     case Errc::ssrf_denied: return 403;
+    case Errc::signals_limit:
     case Errc::overloaded: return 429;
     case Errc::headers_too_large: return 431;
     case Errc::corrupt:

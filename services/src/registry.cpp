@@ -19,8 +19,7 @@ CallReply unknown(Errc errc, std::string_view what, std::string_view name,
                   const std::vector<std::string_view>& known) {
   CallError error;
   error.errc = errc;
-  error.message =
-      "no " + std::string(what) + " \"" + clip_utf8(name, kShownNameBytesMax) + "\"";
+  error.message = "no " + std::string(what) + " \"" + clip_utf8(name, kShownNameBytesMax) + "\"";
   if (const std::string hint = suggestion(name, known); !hint.empty()) {
     error.message += "; " + hint;
   }
@@ -61,6 +60,17 @@ std::vector<const Service*> Registry::all() const {
   return services;
 }
 
+// A service that lists no methods takes any: only its callee knows them.
+bool Registry::takes(const Entry& entry, std::string_view method) {
+  return entry.methods.empty() ||
+         std::binary_search(entry.methods.begin(), entry.methods.end(), method);
+}
+
+Service* Registry::find_taking(std::string_view name, std::string_view method) const {
+  const Entry* entry = find_entry(name);
+  return entry != nullptr && takes(*entry, method) ? entry->service.get() : nullptr;
+}
+
 void Registry::call(CallRequest request, CallDone done) const {
   const Entry* entry = find_entry(request.service);
   if (entry == nullptr) {
@@ -69,9 +79,7 @@ void Registry::call(CallRequest request, CallDone done) const {
     done(unknown(Errc::unknown_service, "service", request.service, names));
     return;
   }
-  // A service that lists no methods takes any: only its callee knows them.
-  if (!entry->methods.empty() &&
-      !std::binary_search(entry->methods.begin(), entry->methods.end(), request.method)) {
+  if (!takes(*entry, request.method)) {
     const std::vector<std::string_view> names(entry->methods.begin(), entry->methods.end());
     done(unknown(Errc::unknown_method, request.service + " method", request.method, names));
     return;

@@ -220,9 +220,16 @@ Result<storage::SliceCommitted> Database::commit_slice(const std::string& node,
 
   if (ended) {
     const bool ok = commit.end == storage::SliceEnd::completed;
-    root->status = ok ? StackStatus::completed : StackStatus::failed;
+    const bool cancelled = commit.end == storage::SliceEnd::cancelled;
+    root->status = ok          ? StackStatus::completed
+                   : cancelled ? StackStatus::cancelled
+                               : StackStatus::failed;
     const bool was_paused = run.status == RunStatus::paused;
-    end_run(run, ok ? RunStatus::completed : RunStatus::failed, commit.payload);
+    end_run(run,
+            ok          ? RunStatus::completed
+            : cancelled ? RunStatus::cancelled
+                        : RunStatus::failed,
+            commit.payload);
     for (StackRow* call : open_calls(run.id)) {
       if (was_paused && call->status == StackStatus::paused) call->status = StackStatus::pending;
     }

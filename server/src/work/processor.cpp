@@ -11,7 +11,7 @@
 namespace sequential::server {
 namespace {
 
-constexpr int kDueBatch = 512;          // stack runs that one sweep pass asks for
+constexpr int kDueBatch = 512;  // stack runs that one sweep pass asks for
 constexpr Millis kDrainPoll{10};
 constexpr Millis kLeaseLookPause{200};  // between looks for ended leases, which every run has
 // News of runnable work is only followed up if the chain has not brought it to somebody by then.
@@ -70,9 +70,7 @@ void Processor::look_in(Millis in) {
   timers_.arm(StackRunId{}, in);
 }
 
-net::awaitable<void> Processor::sweep_for_timer() {
-  co_await sweep(storage::Via::timer);
-}
+net::awaitable<void> Processor::sweep_for_timer() { co_await sweep(storage::Via::timer); }
 
 std::optional<Processor::Slot> Processor::take_slot() {
   int taken = in_flight_.load();
@@ -165,8 +163,7 @@ net::awaitable<Report> Processor::process(StackRunId id, storage::Via via) {
   co_return co_await process_in_slot(id, via);
 }
 
-net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via via,
-                                                  Asking* asking) {
+net::awaitable<Report> Processor::process_in_slot(StackRunId id, storage::Via via, Asking* asking) {
   const Gate::Pass pass = gate_.enter();
   if (!pass) co_return Report{id, {}, "draining", {}};
   if (id) {
@@ -243,6 +240,11 @@ void Processor::remember(TaskRunId run, Session session) {
 }
 
 void Processor::forget(TaskRunId run) { drop_run(run); }
+
+void Processor::wake(storage::Wake wake) {
+  if (wake.work) held_.add(std::move(*wake.work), clock_.monotonic());
+  fire_(wake.root);
+}
 
 void Processor::hear_of_work() {
   if (look_soon_.exchange(true)) return;

@@ -33,6 +33,7 @@
 #include "sequential/storage/store.h"
 #include "work/decide.h"
 #include "work/held.h"
+#include "work/inner_service.h"
 #include "work/one_answer.h"
 #include "work/run_watch.h"
 #include "work/sessions.h"
@@ -47,9 +48,9 @@ double random01();  // in [0, 1)
 struct ProcessorOptions {
   storage::Lease lease;
   int in_flight_max = 1024;
-  std::size_t hint_claims_max = 8;   // hints that ask the store at the same time
-  std::size_t hints_max = 10'000;    // hints that wait to
-  bool handoff = true;  // the chain goes to this node itself
+  std::size_t hint_claims_max = 8;  // hints that ask the store at the same time
+  std::size_t hints_max = 10'000;   // hints that wait to
+  bool handoff = true;              // the chain goes to this node itself
   int crashes_max = 3;
   Millis sweep_period{5'000};
   Millis hint_wait{1'000};  // a claim that waited longer for its hint has lost it
@@ -100,11 +101,15 @@ class Processor {
 
   // The code of a task by name; version 0 = newest. Errors: task_not_found.
   net::awaitable<Result<std::shared_ptr<const engine::TaskCode>>> newest_code(std::string name,
-                                                                               int version);
+                                                                              int version);
   void published(const std::string& name);
 
   // An operator ended or paused the run: nothing of it stays warm here.
   void forget(TaskRunId run);
+
+  // A request to this node made a run's root runnable: takes it up if it was claimed for us, else
+  // fires its hint.
+  void wake(storage::Wake wake);
 
   // Another node made a stack run runnable without taking it: a sweep pass soon, at most four a
   // second. Another node ended or paused a run.
@@ -190,14 +195,18 @@ class Processor {
 
   bool begin_hint(std::optional<Hint> hint);
   net::awaitable<void> run_hint(StackRunId id, storage::Via via, Slot slot);
-  net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via,
-                                         Asking* asking = nullptr);
+  net::awaitable<Report> process_in_slot(StackRunId id, storage::Via via, Asking* asking = nullptr);
   net::awaitable<void> run_detached(StackRunId id, storage::Via via, Slot slot);
   net::awaitable<bool> still_ours(storage::Grant grant);
   net::awaitable<Report> run_work(Held::Taken taken, storage::Via via);
   net::awaitable<Report> run_call(Held::Taken taken, storage::Via via);
   net::awaitable<Report> record_call(const storage::Work& work, CallDecision decision,
                                      storage::Via via, Micros waited);
+  // What the service has done with the call in the store already. Nothing: it answered as any
+  // service does, with `reply`.
+  net::awaitable<std::optional<Report>> run_inner(InnerService& service, const storage::Work& work,
+                                                  services::CallReply& reply);
+  Report call_ended(const storage::Work& work, CallEnded ended, MonoTime asked);
   net::awaitable<Report> run_slice(storage::Work work);
   // Nothing if the call was not sent, because the server stops.
   net::awaitable<std::optional<services::CallReply>> call_service(
@@ -246,7 +255,7 @@ class Processor {
   std::deque<std::pair<StackRunId, storage::Via>> waiting_;  // held claims without a slot; guarded
   std::unordered_set<StackRunId> waiting_ids_;               // of those; guarded
   std::unordered_map<TaskFunctionId, std::shared_ptr<const engine::TaskCode>> code_;  // guarded
-  std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;  // guarded
+  std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;   // guarded
   std::unordered_set<TaskRunId> slicing_;    // with a slice at work here; guarded
   MonoTime look_at_ = MonoTime::max();       // guarded; when the next look_in pass is to come
   std::unordered_set<StackRunId> by_timer_;  // fired by a timer, not yet begun; guarded

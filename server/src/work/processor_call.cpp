@@ -113,8 +113,13 @@ net::awaitable<Report> Processor::run_call(Held::Taken taken, storage::Via via) 
     FAULT_POINT("call.after_started");
     auto policy = policy_of(work);
     services::CallReply reply;
+    auto* const inner =
+        dynamic_cast<InnerService*>(registry_.find_taking(work.service_name, work.method_name));
     if (policy.has_error()) {
       reply = refused(std::move(policy).error());
+    } else if (inner != nullptr) {
+      auto done = co_await run_inner(*inner, work, reply);
+      if (done) co_return *std::move(done);
     } else {
       auto answer = co_await call_service(work, policy.value());
       if (!answer) {
@@ -169,21 +174,49 @@ net::awaitable<Report> Processor::record_call(const storage::Work& work, CallDec
     }
     co_return report;
   }
-  held_.remove(work.grant);
-  auto& done = recorded.value();
   if (decision.end == storage::CallEnd::retry) {
+    held_.remove(work.grant);
     report.status = "retrying";
-    if (done.available_at) timers_.arm(work.grant.id, decision.retry_after);
+    if (recorded.value().available_at) timers_.arm(work.grant.id, decision.retry_after);
     co_return report;
   }
-  report.status = decision.end == storage::CallEnd::completed ? "completed" : "failed";
+  CallEnded ended{std::move(recorded).value(), decision.end == storage::CallEnd::failed,
+                  std::move(record.payload)};
+  co_return call_ended(work, std::move(ended), asked);
+}
+
+Report Processor::call_ended(const storage::Work& work, CallEnded ended, MonoTime asked) {
+  held_.remove(work.grant);
+  Report report{work.grant.id, work.grant.run, ended.failed ? "failed" : "completed", {}};
+  auto& done = ended.recorded;
   if (done.delivered_as > 0) {
-    sessions_.add_outcome(work.grant.run,
-                          {work.seq, done.delivered_as, decision.end == storage::CallEnd::failed,
-                           std::move(record.payload), done.at});
+    sessions_.add_outcome(work.grant.run, {work.seq, done.delivered_as, ended.failed,
+                                           std::move(ended.payload), done.at});
   }
   if (done.wake) woken(std::move(*done.wake), asked, report);
-  co_return report;
+  return report;
+}
+
+net::awaitable<std::optional<Report>> Processor::run_inner(InnerService& service,
+                                                           const storage::Work& work,
+                                                           services::CallReply& reply) {
+  const MonoTime asked = clock_.monotonic();
+  const auto lease = handoff() ? std::optional(options_.lease) : std::nullopt;
+  auto answer = co_await service.run(work, lease);
+  if (auto* const plain = std::get_if<services::CallReply>(&answer)) {
+    reply = std::move(*plain);
+    co_return std::nullopt;
+  }
+  if (auto* const ended = std::get_if<CallEnded>(&answer)) {
+    co_return call_ended(work, std::move(*ended), asked);
+  }
+  held_.remove(work.grant);
+  if (std::holds_alternative<CallFenced>(answer)) {
+    co_return Report{work.grant.id, work.grant.run, "fenced", {}};
+  }
+  const auto& waits = std::get<CallWaits>(answer);
+  if (waits.due_in) timers_.arm(work.grant.id, *waits.due_in);
+  co_return Report{work.grant.id, work.grant.run, "waiting", {}};
 }
 
 }  // namespace sequential::server

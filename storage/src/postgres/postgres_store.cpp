@@ -195,7 +195,7 @@ void PostgresStore::claim_next(Lease lease, Done<std::optional<Work>> done) {
 void PostgresStore::commit_slice(SliceCommit commit, Done<SliceCommitted> done) {
   How how;
   how.key = key_of(commit.root.run);
-  const bool ends = commit.end == SliceEnd::completed || commit.end == SliceEnd::failed;
+  const bool ends = is_terminal(commit.end);
   if (commit.end != SliceEnd::paused) {
     how.before = ends ? "complete.before_commit" : "suspend.before_commit";
   }

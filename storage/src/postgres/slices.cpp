@@ -11,19 +11,28 @@ namespace {
 
 std::string_view end_name(SliceEnd end) {
   switch (end) {
-    case SliceEnd::completed: return "completed";
-    case SliceEnd::failed: return "failed";
-    case SliceEnd::paused: return "paused";
-    case SliceEnd::suspended: break;
+    case SliceEnd::completed:
+      return "completed";
+    case SliceEnd::failed:
+      return "failed";
+    case SliceEnd::cancelled:
+      return "cancelled";
+    case SliceEnd::paused:
+      return "paused";
+    case SliceEnd::suspended:
+      break;
   }
   return "suspended";
 }
 
 std::string_view end_name(CallEnd end) {
   switch (end) {
-    case CallEnd::failed: return "failed";
-    case CallEnd::retry: return "retry";
-    case CallEnd::completed: break;
+    case CallEnd::failed:
+      return "failed";
+    case CallEnd::retry:
+      return "retry";
+    case CallEnd::completed:
+      break;
   }
   return "completed";
 }
@@ -63,8 +72,21 @@ void add_logs(Params& params, const std::vector<NewLog>& logs) {
 
 // Columns of commit_slice_v1
 enum : int {
-  kStatus = 2, kNow, kIds, kEpochs, kAvailableAt, kLeaseUntil, kFunction, kTaskName, kRootWoken,
-  kRootEpoch, kRootAttempt, kParentWoken, kParentRun, kParentRoot, kParentEpoch,
+  kStatus = 2,
+  kNow,
+  kIds,
+  kEpochs,
+  kAvailableAt,
+  kLeaseUntil,
+  kFunction,
+  kTaskName,
+  kRootWoken,
+  kRootEpoch,
+  kRootAttempt,
+  kParentWoken,
+  kParentRun,
+  kParentRoot,
+  kParentEpoch,
 };
 
 std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& commit,
@@ -82,10 +104,9 @@ std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& 
     made.seq = call.seq;
     const bool delayed = call.delay.count() > 0;
     if (delayed) made.available_at = before ? WallTime{times[i]} : now + call.delay;
-    const bool claimed =
-        before ? epochs[i] == 1
-               : commit.handoff && !delayed && !paused &&
-                     static_cast<std::int64_t>(i) < commit.handoff_calls_max;
+    const bool claimed = before ? epochs[i] == 1
+                                : commit.handoff && !delayed && !paused &&
+                                      static_cast<std::int64_t>(i) < commit.handoff_calls_max;
     if (!claimed) continue;
     Work& work = made.work.emplace();
     work.grant = {made.id, commit.root.run, 1};
@@ -100,7 +121,7 @@ std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& 
 
 // What was committed lazily a crash may take back; what claims the root again is never lazy.
 void remember(const Try& attempt, const SliceCommit& commit, const SliceCommitted& committed) {
-  const bool ended = commit.end == SliceEnd::completed || commit.end == SliceEnd::failed;
+  const bool ended = is_terminal(commit.end);
   if (ended) {
     attempt.acknowledged({Witness::Kind::end, commit.root.id.value, 0, attempt.token});
   } else if (committed.root && committed.root->work) {
@@ -117,9 +138,8 @@ void remember(const Try& attempt, const SliceCommit& commit, const SliceCommitte
 
 bool must_be_on_disk(const SliceCommit& commit) {
   return commit.flush == Flush::durable || commit.end != SliceEnd::suspended ||
-         std::any_of(commit.calls.begin(), commit.calls.end(), [](const NewCall& call) {
-           return call.delivery == Delivery::at_most_once;
-         });
+         std::any_of(commit.calls.begin(), commit.calls.end(),
+                     [](const NewCall& call) { return call.delivery == Delivery::at_most_once; });
 }
 
 Answer<std::vector<std::int64_t>> new_stack_run_ids(const Try& attempt, int count) {

@@ -43,8 +43,8 @@ Error no_such_run(TaskRunId run) {
 }
 
 Error wrong_state(TaskRunId run, RunStatus status) {
-  return {Errc::conflict, "task run " + std::to_string(run.value) + " is " +
-                              std::string(run_status_name(status))};
+  return {Errc::conflict,
+          "task run " + std::to_string(run.value) + " is " + std::string(run_status_name(status))};
 }
 
 }  // namespace
@@ -69,6 +69,7 @@ Result<std::optional<Wake>> cancel(Transaction& tx, TaskRunId run, const std::st
   tx.must(tx.sql.cancel_root.run(row->root, now) == 1);
   tx.must(tx.sql.end_run.run(run, run_status_name(RunStatus::cancelled), Null{}, TextOrNull{error},
                              Null{}, now) == 1);
+  run_over(tx, run, RunStatus::cancelled, now);
   if (!row->parent_call) return std::optional<Wake>();
   return settle_parent(tx, row->parent_call, true, error, std::nullopt);
 }
@@ -124,12 +125,12 @@ Result<std::vector<StackRunId>> resume(Transaction& tx, TaskRunId run) {
   const bool has_work = row->slice == 0 || row->journal_length > row->delivered_through;
   // Before its first slice it may have been submitted with a delay.
   const WallTime available_at = row->slice == 0 ? row->available_at : now;
-  tx.must(tx.sql.set_root_status.run(
-              row->root,
-              stack_status_name(has_work ? StackStatus::pending
-                                         : StackStatus::suspended_waiting_child),
-              available_at, 0, !has_work && row->open_calls == 1 ? only_open : StackRunId(), now,
-              row->epoch) == 1);
+  tx.must(
+      tx.sql.set_root_status.run(
+          row->root,
+          stack_status_name(has_work ? StackStatus::pending : StackStatus::suspended_waiting_child),
+          available_at, 0, !has_work && row->open_calls == 1 ? only_open : StackRunId(), now,
+          row->epoch) == 1);
   if (has_work && available_at <= now) runnable.insert(runnable.begin(), row->root);
   return runnable;
 }

@@ -63,20 +63,35 @@ Result<void> check_numbering(const SliceCommit& commit, const RootState& root) {
   }
   if (commit.delivered_through < root.delivered_through ||
       commit.delivered_through > root.journal_length) {
-    return Error(Errc::conflict,
-                 "the slice says it has seen the journal through " +
-                     std::to_string(commit.delivered_through) + ", which is not between " +
-                     std::to_string(root.delivered_through) + " and " +
-                     std::to_string(root.journal_length));
+    return Error(Errc::conflict, "the slice says it has seen the journal through " +
+                                     std::to_string(commit.delivered_through) +
+                                     ", which is not between " +
+                                     std::to_string(root.delivered_through) + " and " +
+                                     std::to_string(root.journal_length));
   }
   return success();
 }
 
 void insert_logs(Transaction& tx, const SliceCommit& commit, RootState& root, WallTime now) {
+  if (commit.logs.empty()) return;
+  const std::int64_t before = root.log_count;
   for (const NewLog& log : commit.logs) {
     tx.sql.insert_log.run(root.run, ++root.log_count, now, log.level, log.message,
                           TextOrNull{log.fields});
   }
+  logs_stored(tx, root.run, before, commit.logs, now);
+}
+
+RunStatus status_of(SliceEnd end) {
+  return end == SliceEnd::completed   ? RunStatus::completed
+         : end == SliceEnd::cancelled ? RunStatus::cancelled
+                                      : RunStatus::failed;
+}
+
+StackStatus root_status_of(SliceEnd end) {
+  return end == SliceEnd::completed   ? StackStatus::completed
+         : end == SliceEnd::cancelled ? StackStatus::cancelled
+                                      : StackStatus::failed;
 }
 
 struct CallTimes {
@@ -112,8 +127,8 @@ CommittedCall insert_call(Transaction& tx, const SliceCommit& commit, const NewC
     work.delivery = call.delivery;
     tx.leases.hold({root.priority, available_at, made.id}, *lease_until);
   }
-  const auto kind = commit.resume_kind ? std::optional(static_cast<int>(*commit.resume_kind))
-                                       : std::nullopt;
+  const auto kind =
+      commit.resume_kind ? std::optional(static_cast<int>(*commit.resume_kind)) : std::nullopt;
   const auto resume_us = commit.resume_kind ? std::optional(commit.resume_us) : std::nullopt;
   tx.sql.insert_call.run(made.id, root.run, call.seq, root.id, stack_status_name(status),
                          claimed ? 1 : 0, root.priority, available_at, TextOrNull{lease_owner},
@@ -124,20 +139,21 @@ CommittedCall insert_call(Transaction& tx, const SliceCommit& commit, const NewC
 }
 
 // The run ends with this slice. What it left unfinished goes on to its own recorded end.
-std::optional<Wake> end_with_slice(Transaction& tx, const SliceCommit& commit,
-                                   const SliceRow& held, RootState& root, WallTime now) {
+std::optional<Wake> end_with_slice(Transaction& tx, const SliceCommit& commit, const SliceRow& held,
+                                   RootState& root, WallTime now) {
   const bool ok = commit.end == SliceEnd::completed;
-  root.status = ok ? StackStatus::completed : StackStatus::failed;
+  root.status = root_status_of(commit.end);
   root.ended_at = now;
   const std::string_view none;
   const auto straggling = root.open_calls > 0 ? std::optional(1) : std::nullopt;
-  tx.must(tx.sql.end_run.run(
-              root.run, run_status_name(ok ? RunStatus::completed : RunStatus::failed),
-              TextOrNull{ok ? std::string_view(commit.payload) : none},
-              TextOrNull{ok ? none : std::string_view(commit.payload)}, straggling, now) == 1);
+  tx.must(tx.sql.end_run.run(root.run, run_status_name(status_of(commit.end)),
+                             TextOrNull{ok ? std::string_view(commit.payload) : none},
+                             TextOrNull{ok ? none : std::string_view(commit.payload)}, straggling,
+                             now) == 1);
   if (root.run_status == RunStatus::paused) {
     tx.sql.resume_paused_calls.run(root.run, root.open_seq, now);
   }
+  run_over(tx, root.run, status_of(commit.end), now);
   if (!held.parent_call) return std::nullopt;
   return settle_parent(tx, held.parent_call, !ok, commit.payload, commit.handoff);
 }
@@ -162,9 +178,8 @@ Result<SliceCommitted> pause_by_slice(Transaction& tx, const SliceCommit& commit
 
 bool must_be_on_disk(const SliceCommit& commit) {
   return commit.flush == Flush::durable || commit.end != SliceEnd::suspended ||
-         std::any_of(commit.calls.begin(), commit.calls.end(), [](const NewCall& call) {
-           return call.delivery == Delivery::at_most_once;
-         });
+         std::any_of(commit.calls.begin(), commit.calls.end(),
+                     [](const NewCall& call) { return call.delivery == Delivery::at_most_once; });
 }
 
 Result<SliceCommitted> commit_slice(Transaction& tx, const SliceCommit& commit) {
@@ -202,8 +217,7 @@ Result<SliceCommitted> commit_slice(Transaction& tx, const SliceCommit& commit) 
   tx.leases.drop(root.id);
   if (ended) {
     committed.parent = end_with_slice(tx, commit, *held, root, times.stored_at);
-    committed.status =
-        commit.end == SliceEnd::completed ? RunStatus::completed : RunStatus::failed;
+    committed.status = status_of(commit.end);
     tx.faults = {"complete.before_commit", {"complete.after_commit"}};
   } else {
     tx.faults = {"suspend.before_commit", {"suspend.after_commit"}};
@@ -244,8 +258,7 @@ Result<SliceLostResult> slice_lost(Transaction& tx, const SliceLost& lost) {
   const bool stays = !result.paused && root.run_status != RunStatus::paused;
   tx.must(tx.sql.set_root_status.run(
               root.id, stack_status_name(stays ? StackStatus::pending : StackStatus::paused),
-              stays ? now : root.available_at, result.crashes, StackRunId(), now,
-              root.epoch) == 1);
+              stays ? now : root.available_at, result.crashes, StackRunId(), now, root.epoch) == 1);
   if (result.paused) pause_everything(tx, root.run, root.open_seq, "poison", lost.detail, now);
   tx.leases.drop(root.id);
   return result;

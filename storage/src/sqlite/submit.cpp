@@ -10,16 +10,15 @@ std::optional<Result<Submitted>> existing(Transaction& tx, const Submission& sub
   Cursor row = tx.sql.run_by_key.query(submission.idempotency_key);
   if (!row.next()) return std::nullopt;
   if (row.view(5) != submission.request_hash) {
-    return Error(Errc::idempotency_conflict,
-                 "this idempotency key belongs to task run " + std::to_string(row.integer(0)) +
-                     ", which was submitted with a different request");
+    return Error(Errc::idempotency_conflict, "this idempotency key belongs to task run " +
+                                                 std::to_string(row.integer(0)) +
+                                                 ", which was submitted with a different request");
   }
   Submitted known;
   known.run = row.id<TaskRunId>(0);
   known.root = row.id<StackRunId>(1);
   known.status = run_status_of(tx, row.view(2));
-  const bool suspended =
-      row.view(3) == stack_status_name(StackStatus::suspended_waiting_child);
+  const bool suspended = row.view(3) == stack_status_name(StackStatus::suspended_waiting_child);
   if (known.status == RunStatus::running && suspended) {
     known.status = RunStatus::suspended_waiting_child;
   }
@@ -48,11 +47,10 @@ Result<Published> publish(Transaction& tx, const Publication& publication) {
   published.id = tx.ids.next_function();
   ++published.version;
   published.created = true;
-  tx.sql.insert_function.run(published.id, publication.name, published.version,
-                             publication.code_sha256, tx.clock.now(),
-                             TextOrNull{publication.description},
-                             TextOrNull{publication.input_schema}, TextOrNull{publication.options},
-                             publication.code);
+  tx.sql.insert_function.run(
+      published.id, publication.name, published.version, publication.code_sha256, tx.clock.now(),
+      TextOrNull{publication.description}, TextOrNull{publication.input_schema},
+      TextOrNull{publication.options}, publication.code);
   return published;
 }
 
@@ -95,16 +93,17 @@ Result<Submitted> submit(Transaction& tx, const Submission& submission) {
     submitted.work = slice_work(root, *lease_until);
     tx.leases.hold({root.priority, root.available_at, root.id}, *lease_until);
   }
-  tx.sql.insert_run.run(root.run, root.task_function_id, root.id,
-                        run_status_name(submitted.status), root.priority,
-                        submission.parent_stack_run_id, now, started_at, submission.task_name,
-                        submission.task_version, TextOrNull{submission.idempotency_key},
-                        TextOrNull{submission.request_hash}, TextOrNull{submission.queue_key},
-                        Blob{submission.seed}, TextOrNull{submission.tags}, submission.input);
+  tx.sql.insert_run.run(root.run, root.task_function_id, root.id, run_status_name(submitted.status),
+                        root.priority, submission.parent_stack_run_id, now, started_at,
+                        submission.task_name, submission.task_version,
+                        TextOrNull{submission.idempotency_key}, TextOrNull{submission.request_hash},
+                        TextOrNull{submission.queue_key}, Blob{submission.seed},
+                        TextOrNull{submission.tags}, submission.input);
   tx.sql.insert_root.run(
       root.id, root.run, submission.parent_stack_run_id,
       stack_status_name(claimed ? StackStatus::processing : StackStatus::pending), root.epoch,
       root.priority, root.available_at, TextOrNull{lease_owner}, lease_until, now, started_at);
+  run_submitted(tx, root.run, submission.tags, now);
   tx.faults = {"submit.before_commit", {"submit.after_commit"}};
   return submitted;
 }

@@ -94,6 +94,15 @@ std::optional<Wake> settle_parent(Transaction& tx, StackRunId parent_call, bool 
 void pause_everything(Transaction& tx, TaskRunId run, std::int64_t open_seq,
                       std::string_view reason, std::string_view detail, WallTime now);
 
+// --- hooks: what belongs to a run is kept in step with it, in the same transaction --------------
+
+void run_submitted(Transaction& tx, TaskRunId run, std::string_view tags, WallTime now);
+// `before`: how many log entries the run had before those.
+void logs_stored(Transaction& tx, TaskRunId run, std::int64_t before,
+                 const std::vector<NewLog>& logs, WallTime at);
+// The run has its final status.
+void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at);
+
 // --- transitions ---------------------------------------------------------------------------------
 
 Result<Published> publish(Transaction&, const Publication&);

@@ -30,6 +30,8 @@ enum class Errc {
   method_not_allowed,   // the route exists, not with this verb
   task_not_found,       // no task function of that name (or version)
   run_not_found,        // no task run of that id
+  schedule_not_found,   // no schedule of that name
+  webhook_gone,         // the webhook was used, has expired, or its run is over
   code_invalid,         // task code that does not compile or exports no function
   idempotency_conflict, // the same idempotency key came with another body
   conflict,             // the record is not in a state that allows this
@@ -61,6 +63,8 @@ enum class Errc {
   wall_limit,
   memory_limit,
   calls_limit,          // more calls in flight than limits.calls_in_flight
+  depth_limit,          // child tasks nested deeper than limits.child_depth
+  signals_limit,        // more signals kept for a run than limits.signals_kept
   deadlock,             // the task waits for something that no call of it can settle
   poison,               // the run killed its engine repeatedly
   engine_lost,          // the engine process died; the slice is replayed

@@ -108,6 +108,7 @@ class Registry {
  public:
   void add(std::shared_ptr<Service> service);  // the name must be new
   Service* find(std::string_view name) const;
+  Service* find_taking(std::string_view name, std::string_view method) const;  // if it has it
   std::vector<const Service*> all() const;  // by name
   // Dispatches, answering unknown_service / unknown_method itself (with the names that exist).
   void call(CallRequest request, CallDone done) const;
@@ -118,6 +119,7 @@ class Registry {
     std::vector<std::string> methods;  // sorted; empty: the service takes any
   };
   const Entry* find_entry(std::string_view name) const;
+  static bool takes(const Entry& entry, std::string_view method);
   std::vector<Entry> entries_;  // sorted by name
 };
 

@@ -117,7 +117,11 @@ struct NewLog {
   std::string level, message, fields;
 };
 
-enum class SliceEnd { suspended, completed, failed, paused };
+// cancelled: by a task that was asked to end (Cancellation), and did.
+enum class SliceEnd { suspended, completed, failed, cancelled, paused };
+constexpr bool is_terminal(SliceEnd end) {
+  return end != SliceEnd::suspended && end != SliceEnd::paused;
+}
 
 struct SliceCommit {
   Grant root;
@@ -125,13 +129,13 @@ struct SliceCommit {
   std::vector<NewCall> calls;          // in seq order, contiguous after TaskRun::call_count
   std::vector<NewLog> logs;            // in order, follow TaskRun::log_count
   SliceEnd end = SliceEnd::suspended;
-  std::string payload;  // completed: result; failed: error; paused: detail (JSON text)
+  std::string payload;  // completed: result; failed, cancelled: error; paused: detail (JSON text)
   std::string reason;   // paused: "divergent", …
   std::optional<ResumeKind> resume_kind;
   std::int64_t resume_us = 0;
   std::optional<Lease> handoff;  // claim new calls (without delay) and a runnable root for a node
   int handoff_calls_max = 1'000'000;  // the first so many calls; the rest are left pending
-  Flush flush = Flush::lazy;     // durable whenever the end is terminal or a call is at_most_once
+  Flush flush = Flush::lazy;  // durable whenever the end is terminal or a call is at_most_once
   bool may_block = false;
 };
 
@@ -147,8 +151,8 @@ struct Outcome {
 struct CommittedCall {
   StackRunId id;
   std::int64_t seq = 0;
-  std::optional<Work> work;               // claimed for this node
-  std::optional<WallTime> available_at;   // set if it waits for a timer
+  std::optional<Work> work;              // claimed for this node
+  std::optional<WallTime> available_at;  // set if it waits for a timer
 };
 
 // A run woken up (its root is runnable), by a call's outcome or by a child task's end.
@@ -180,8 +184,8 @@ struct OutcomeRecord {
   bool may_block = false;
 };
 struct OutcomeRecorded {
-  std::int64_t delivered_as = 0;  // 0 after retry, or when the run had already ended
-  WallTime at;                    // the recorded time
+  std::int64_t delivered_as = 0;         // 0 after retry, or when the run had already ended
+  WallTime at;                           // the recorded time
   std::optional<WallTime> available_at;  // retry: when the next try is due
   std::optional<Wake> wake;              // the root was waiting and is runnable now
 };
@@ -190,8 +194,8 @@ enum class Lost { engine_killed, released };
 struct SliceLost {
   Grant root;
   Lost why = Lost::engine_killed;
-  int crashes_max = 3;    // engine_killed: the run is paused as "poison" at this many
-  std::string detail;     // JSON text for the pause
+  int crashes_max = 3;  // engine_killed: the run is paused as "poison" at this many
+  std::string detail;   // JSON text for the pause
 };
 struct SliceLostResult {
   std::int64_t crashes = 0;
@@ -218,9 +222,9 @@ struct DueWork {
 
 struct RunFilter {
   std::optional<RunStatus> status;
-  std::string task_name;          // empty = any
-  TaskRunId before;               // cursor: ids below this; 0 = newest
-  int limit = 50;                 // 1…1000
+  std::string task_name;  // empty = any
+  TaskRunId before;       // cursor: ids below this; 0 = newest
+  int limit = 50;         // 1…1000
 };
 
 struct StoreStatus {
@@ -228,9 +232,9 @@ struct StoreStatus {
   std::string location;  // no secrets
   std::string schema_version;
   std::int64_t size_bytes = 0;
-  std::vector<std::pair<std::string, std::int64_t>> tables;        // rows
-  std::vector<std::pair<std::string, std::int64_t>> runs;          // by status
-  std::vector<std::pair<std::string, std::int64_t>> stack_runs;    // by status
+  std::vector<std::pair<std::string, std::int64_t>> tables;      // rows
+  std::vector<std::pair<std::string, std::int64_t>> runs;        // by status
+  std::vector<std::pair<std::string, std::int64_t>> stack_runs;  // by status
   std::int64_t oldest_runnable_ms = 0;  // age of the oldest runnable stack run, 0 = none
 };
 
@@ -253,6 +257,17 @@ struct News {
   std::function<void(StackRunId)> runnable;  // became runnable without being claimed
   std::function<void(TaskRunId)> ended;      // reached a terminal status, or was paused
 };
+
+// Further contracts, each in a header of its own and on the same terms as Store. Owned by the
+// store.
+class Children;      // children.h: tasks that tasks start
+class Signals;       // signals.h: what runs are told from outside
+class Cancellation;  // cancellation.h: asking a run to end; calls that nobody waits for any more
+class RunStates;     // run_states.h: what a run shows of itself
+class Queues;        // queues.h: how many runs of a task or key may be at work
+class Schedules;     // schedules.h: runs that begin by the clock
+class Rewinds;       // rewinds.h: runs that go on from an earlier point, or from a copy of one
+class Search;        // search.h: finding runs, and removing old ones
 
 class Store {
  public:
@@ -324,8 +339,7 @@ class Store {
   // Newest first, without input, result and error.
   virtual void runs(RunFilter, Done<std::vector<TaskRun>>) = 0;
   virtual void stack_run(StackRunId, Done<StackRun>) = 0;  // Errors: not_found
-  virtual void stack(TaskRunId, std::int64_t from_seq, int limit,
-                     Done<std::vector<StackRun>>) = 0;
+  virtual void stack(TaskRunId, std::int64_t from_seq, int limit, Done<std::vector<StackRun>>) = 0;
   virtual void attempts(StackRunId, Done<std::vector<Attempt>>) = 0;
   virtual void logs(TaskRunId, std::int64_t after_n, int limit, Done<std::vector<LogEntry>>) = 0;
   virtual void status(Done<StoreStatus>) = 0;
@@ -334,6 +348,17 @@ class Store {
   // Deletes all runs, stack runs, attempts, logs, checkpoints; keeps task functions and keystore.
   // Every grant still held is fenced, also after ids are allocated again. Answers runs deleted.
   virtual void clear(Done<std::int64_t>) = 0;
+
+  // --- further contracts ------------------------------------------------------------------------
+  // Null: this store has none.
+  virtual Children* children() { return nullptr; }
+  virtual Signals* signals() { return nullptr; }
+  virtual Cancellation* cancellation() { return nullptr; }
+  virtual RunStates* run_states() { return nullptr; }
+  virtual Queues* queues() { return nullptr; }
+  virtual Schedules* schedules() { return nullptr; }
+  virtual Rewinds* rewinds() { return nullptr; }
+  virtual Search* search() { return nullptr; }
 
   // --- keystore (sealed values only) -------------------------------------------------------------
   // The entry to write: `seal(version)` is called inside the transaction with the version the row

@@ -153,7 +153,7 @@ declare function queueMicrotask(callback: () => void): void;
  * Makes an HTTP request as a host call: the task is suspended until the whole response is there. Rejects with a TypeError
  * whose `cause` is the HostCallError when there was no response.
  */
-declare function fetch(url: string | URL, init?: RequestInit): Promise<Response>;
+declare function fetch(request: string | URL | Request, init?: RequestInit): Promise<Response>;
 
 type HeadersInit = Headers | Record<string, string> | Iterable<readonly [string, string]>;
 type BodyInit = string | URLSearchParams | ArrayBuffer | ArrayBufferView;
@@ -165,6 +165,22 @@ interface RequestInit {
   redirect?: "follow" | "error" | "manual";
   /** Stops waiting for the response; the request itself goes on. */
   signal?: AbortSignal;
+}
+
+/** A request to be made with `fetch`, once; its body is read by that. */
+declare class Request {
+  constructor(input: string | URL | Request, init?: RequestInit);
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly redirect: "follow" | "error" | "manual";
+  readonly signal: AbortSignal;
+  readonly bodyUsed: boolean;
+  text(): Promise<string>;
+  json(): Promise<any>;
+  bytes(): Promise<Uint8Array>;
+  arrayBuffer(): Promise<ArrayBuffer>;
+  clone(): Request;
 }
 
 declare class Response {
@@ -318,7 +334,40 @@ declare var crypto: {
   randomUUID(): string;
   /** For integer arrays of at most 65536 bytes. */
   getRandomValues<T extends ArrayBufferView>(array: T): T;
+  readonly subtle: SubtleCrypto;
 };
+
+type HashName = "SHA-1" | "SHA-256" | "SHA-384" | "SHA-512";
+type BufferSource = ArrayBuffer | ArrayBufferView;
+
+/** Digests and HMAC: enough to sign requests and to check the signatures of others. */
+interface SubtleCrypto {
+  digest(algorithm: HashName | { name: HashName }, data: BufferSource): Promise<ArrayBuffer>;
+  /** A key for HMAC. It is part of the run's memory only; keys of services belong into the keystore. */
+  importKey(
+    format: "raw",
+    key: BufferSource,
+    algorithm: { name: "HMAC"; hash: HashName | { name: HashName } },
+    extractable: boolean,
+    usages: readonly ("sign" | "verify")[],
+  ): Promise<CryptoKey>;
+  exportKey(format: "raw", key: CryptoKey): Promise<ArrayBuffer>;
+  sign(algorithm: "HMAC" | { name: "HMAC" }, key: CryptoKey, data: BufferSource): Promise<ArrayBuffer>;
+  verify(
+    algorithm: "HMAC" | { name: "HMAC" },
+    key: CryptoKey,
+    signature: BufferSource,
+    data: BufferSource,
+  ): Promise<boolean>;
+}
+
+declare class CryptoKey {
+  private constructor();
+  readonly type: "secret";
+  readonly extractable: boolean;
+  readonly algorithm: { name: "HMAC"; hash: { name: HashName }; length: number };
+  readonly usages: ("sign" | "verify")[];
+}
 
 /** `globalThis` under the name that libraries for the web look for. */
 declare var self: typeof globalThis;

@@ -111,17 +111,24 @@ define(globalObject, 'crypto', cryptoObject);
   define(globalObject, 'WeakRef', WeakRef);
 
   class FinalizationRegistry {
+    #tokens = new NativeSet();  // held, as WeakRef holds its target
     constructor(cleanup) {
       if (typeof cleanup !== 'function') {
         throw new NativeTypeError('FinalizationRegistry: cleanup must be callable');
       }
     }
-    register(target) {
+    register(target, held, token) {
       if (!isObject(target)) {
         throw new NativeTypeError('FinalizationRegistry.prototype.register: invalid target');
       }
+      if (isObject(token)) setAdd(this.#tokens, token);
     }
-    unregister() { return false; }
+    unregister(token) {
+      if (!isObject(token)) {
+        throw new NativeTypeError('FinalizationRegistry.prototype.unregister: invalid token');
+      }
+      return setDelete(this.#tokens, token);
+    }
   }
   tag(FinalizationRegistry.prototype, 'FinalizationRegistry');
   define(globalObject, 'FinalizationRegistry', FinalizationRegistry);

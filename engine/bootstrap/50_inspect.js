@@ -43,17 +43,25 @@ function escapeCharacter(code) {
   }
 }
 // By hand: the RegExp methods look `exec` up on a prototype that the task can change.
+// The first of ' " ` that does not stand in the text; it needs no escapes then.
+function quoteMark(text) {
+  if (stringIndexOf(text, "'") < 0) return "'";
+  if (stringIndexOf(text, '"') < 0) return '"';
+  return stringIndexOf(text, '`') < 0 && stringIndexOf(text, '${') < 0 ? '`' : "'";
+}
 function quote(text) {
   const length = min(text.length, inspect_characters_max);
-  let out = "'";
+  const mark = quoteMark(text);
+  let out = mark;
   let from = 0;
   for (let i = 0; i < length; i++) {
     const code = charCodeAt(text, i);
-    if (code >= 32 && code !== 39 && code !== 92 && code !== 127) continue;
+    const plain = code >= 32 && code !== 92 && code !== 127 && (code !== 39 || mark !== "'");
+    if (plain) continue;
     out = `${out}${stringSlice(text, from, i)}${escapeCharacter(code)}`;
     from = i + 1;
   }
-  out = `${out}${stringSlice(text, from, length)}'`;
+  out = `${out}${stringSlice(text, from, length)}${mark}`;
   return length < text.length ? `${out}... ${text.length - length} more characters` : out;
 }
 function isIdentifier(text) {

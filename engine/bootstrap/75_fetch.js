@@ -154,39 +154,18 @@ defineLazyGlobal('Headers', () => {
   return Headers;
 });
 
-// What can be a body, as text or as bytes: {text} or {bytes}, and the content type it implies.
-function extractBody(body) {
-  if (isObject(body) && typeof body !== 'function') {
-    switch ($.kind(body)) {
-      case kindArrayBuffer:
-      case kindTypedArray:
-      case kindDataView:
-        return { text: undefined, bytes: bytesOf(body), type: undefined };
-      default: break;
-    }
-    if (isSearchParams(body)) {
-      return { text: searchParamsText(body), bytes: undefined,
-               type: 'application/x-www-form-urlencoded;charset=UTF-8' };
-    }
-  }
-  return { text: `${body}`, bytes: undefined, type: 'text/plain;charset=UTF-8' };
-}
-
-const parseJson = JSON.parse;
 let makeReply;  // the http service's reply → Response; set when Response is built
 defineLazyGlobal('Response', () => {
   const Headers = lazyGlobal('Headers');
-  class Response {
+  class Response extends bodyClass() {
     #status = 200;
     #statusText = '';
     #headers;
     #url = '';
     #redirected = false;
     #type = 'default';
-    #text;          // the body, one of both
-    #bytes;
-    #used = false;
     constructor(body = null, init = {}) {
+      super();
       const status = init?.status ?? 200;
       if (!isInteger(status) || status < 200 || status > 599) {
         throw new NativeRangeError('The status must be an integer from 200 to 599');
@@ -198,12 +177,7 @@ defineLazyGlobal('Response', () => {
       if (status === 204 || status === 205 || status === 304) {
         throw new NativeTypeError('A response of this status cannot have a body');
       }
-      const extracted = extractBody(body);
-      this.#text = extracted.text;
-      this.#bytes = extracted.bytes;
-      if (extracted.type !== undefined && !this.#headers.has('content-type')) {
-        this.#headers.set('content-type', extracted.type);
-      }
+      bodyControl.fill(this, body, this.#headers);
     }
     get status() { return this.#status; }
     get ok() { return this.#status >= 200 && this.#status <= 299; }
@@ -212,30 +186,7 @@ defineLazyGlobal('Response', () => {
     get url() { return this.#url; }
     get redirected() { return this.#redirected; }
     get type() { return this.#type; }
-    get bodyUsed() { return this.#used; }
-    #take() {
-      if (this.#used) throw new NativeTypeError('The body has already been read');
-      this.#used = this.#text !== undefined || this.#bytes !== undefined;
-    }
-    #asText() {
-      this.#take();
-      if (this.#text !== undefined) return this.#text;
-      if (this.#bytes === undefined) return '';
-      const text = $.decodeText(encodingUtf8, typedBuffer(this.#bytes),
-                                typedByteOffset(this.#bytes), typedLength(this.#bytes), false);
-      return charCodeAt(text, 0) === 0xfeff ? stringSlice(text, 1) : text;
-    }
-    #asBytes() {
-      this.#take();
-      if (this.#text !== undefined) return $.utf8Encode(this.#text);
-      return new NativeUint8Array(this.#bytes ?? 0);
-    }
-    async text() { return this.#asText(); }
-    async json() { return parseJson(this.#asText()); }
-    async bytes() { return this.#asBytes(); }
-    async arrayBuffer() { return typedBuffer(this.#asBytes()); }
     clone() {
-      if (this.#used) throw new NativeTypeError('The body has already been read');
       const copy = new Response(null);
       copy.#copyFrom(this);
       return copy;
@@ -247,8 +198,7 @@ defineLazyGlobal('Response', () => {
       this.#url = other.#url;
       this.#redirected = other.#redirected;
       this.#type = other.#type;
-      this.#text = other.#text;
-      this.#bytes = other.#bytes;
+      bodyControl.copy(this, other);
     }
     static json(data, init = {}) {
       const text = stringify(data);
@@ -285,8 +235,10 @@ defineLazyGlobal('Response', () => {
           headersControl.add(response.#headers, stringToLowerCase(name), value);
         }
       }
-      if (typeof text === 'string') response.#text = text;
-      else if (typeof base64 === 'string') response.#bytes = $.base64Decode(base64);
+      if (typeof text === 'string') bodyControl.set(response, text, undefined);
+      else if (typeof base64 === 'string') {
+        bodyControl.set(response, undefined, $.base64Decode(base64));
+      }
       return response;
     }
   }
@@ -299,15 +251,112 @@ defineLazyGlobal('Response', () => {
 const normalMethods = freeze({
   __proto__: null, DELETE: true, GET: true, HEAD: true, OPTIONS: true, POST: true, PUT: true,
 });
-function fetchRequest(input, init) {
-  const url = isUrl(input) ? urlHref(input) : `${input}`;
-  let method = init.method === undefined ? 'GET' : `${init.method}`;
+function requestMethod(given) {
+  const method = `${given}`;
   if (!isToken(method)) throw new NativeTypeError(`Invalid method: ${quote(method)}`);
   const upper = stringToUpperCase(method);
-  if (normalMethods[upper]) method = upper;
   if (upper === 'CONNECT' || upper === 'TRACE' || upper === 'TRACK') {
     throw new NativeTypeError(`The method ${method} is not allowed`);
   }
+  return normalMethods[upper] ? upper : method;
+}
+
+function requestRedirect(redirect) {
+  if (redirect === 'follow' || redirect === 'error' || redirect === 'manual') return redirect;
+  throw new NativeTypeError("redirect must be 'follow', 'error' or 'manual'");
+}
+
+let requestControl;  // reaches into requests; set when Request is built
+defineLazyGlobal('Request', () => {
+  const Headers = lazyGlobal('Headers');
+  class Request extends bodyClass() {
+    #url;
+    #method = 'GET';
+    #headers;
+    #redirect = 'follow';
+    #signal;
+    #hasBody = false;
+    constructor(input, init = undefined) {
+      super();
+      if (arguments.length === 0) throw new NativeTypeError('Request needs an argument');
+      init = isObject(init) ? init : {};
+      const from = isObject(input) && #url in input ? input : undefined;
+      const URL = lazyGlobal('URL');
+      this.#url = from === undefined ? new URL(isUrl(input) ? urlHref(input) : `${input}`).href
+          : from.#url;
+      this.#method = init.method === undefined ? from?.#method ?? 'GET'
+          : requestMethod(init.method);
+      this.#headers = new Headers(init.headers ?? from?.#headers);
+      this.#redirect = requestRedirect(init.redirect ?? from?.#redirect ?? 'follow');
+      this.#setSignal(init.signal === undefined ? from?.#signal : init.signal ?? undefined);
+      this.#setBody(init.body ?? undefined, from);
+    }
+    #setSignal(signal) {
+      if (signal !== undefined && !abortControl?.isSignal(signal)) {
+        throw new NativeTypeError('The signal option must be an AbortSignal');
+      }
+      this.#signal = signal;
+    }
+    #setBody(body, from) {
+      const has = body !== undefined || from?.#hasBody === true;
+      if (has && (this.#method === 'GET' || this.#method === 'HEAD')) {
+        throw new NativeTypeError('A request with method GET or HEAD cannot have a body');
+      }
+      this.#hasBody = has;
+      if (body !== undefined) {
+        bodyControl.fill(this, body, this.#headers);
+      } else if (has) {
+        const { text, bytes } = bodyControl.take(from);
+        bodyControl.set(this, text, bytes);
+      }
+    }
+    get url() { return this.#url; }
+    get method() { return this.#method; }
+    get headers() { return this.#headers; }
+    get redirect() { return this.#redirect; }
+    get signal() {
+      if (this.#signal === undefined) {
+        lazyGlobal('AbortSignal');
+        this.#signal = abortControl.make();
+      }
+      return this.#signal;
+    }
+    clone() {
+      const copy = new Request(this.#url, {
+        method: this.#method, headers: this.#headers, redirect: this.#redirect,
+        signal: this.#signal,
+      });
+      bodyControl.copy(copy, this);
+      copy.#hasBody = this.#hasBody;
+      return copy;
+    }
+    static control = {
+      isRequest: (value) => isObject(value) && #url in value,
+      signal: (request) => request.#signal,
+      // What the http service takes.
+      call(request) {
+        const call = { __proto__: null, url: request.#url, method: request.#method };
+        if (request.#hasBody) {
+          const { text, bytes } = bodyControl.take(request);
+          if (bytes === undefined) call.body = text;
+          else call.bodyBase64 = $.base64Encode(bytes);
+        }
+        call.headers = headersControl.pairs(request.#headers);
+        call.redirect = request.#redirect;
+        return call;
+      },
+    };
+  }
+  requestControl = Request.control;
+  deleteProperty(Request, 'control');
+  tag(Request.prototype, 'Request');
+  return Request;
+});
+
+// Of a text or a URL, which is sent as it is. (A Request has looked at its own.)
+function fetchRequest(input, init) {
+  const url = isUrl(input) ? urlHref(input) : `${input}`;
+  const method = init.method === undefined ? 'GET' : requestMethod(init.method);
   const Headers = lazyGlobal('Headers');
   const headers = new Headers(init.headers ?? undefined);
   const request = { __proto__: null, url, method };
@@ -324,12 +373,7 @@ function fetchRequest(input, init) {
     else request.bodyBase64 = $.base64Encode(extracted.bytes);
   }
   request.headers = headersControl.pairs(headers);
-  if (redirect !== undefined) {
-    if (redirect !== 'follow' && redirect !== 'error' && redirect !== 'manual') {
-      throw new NativeTypeError("redirect must be 'follow', 'error' or 'manual'");
-    }
-    request.redirect = redirect;
-  }
+  if (redirect !== undefined) request.redirect = requestRedirect(redirect);
   return request;
 }
 // A call that did not come through is a TypeError, as the web's fetch has it; `cause` tells why.
@@ -338,6 +382,11 @@ function fetchFailure(error) {
   define(failure, 'code', getDescriptor(error, 'code')?.value);
   setStack(failure, `TypeError: fetch failed${siteFrames(error)}`);
   return failure;
+}
+// A request whose body is read with the one that it is made of.
+function requestWith(input, init) {
+  const Request = lazyGlobal('Request');
+  return new Request(input, init);
 }
 const promiseThen = uncurry(NativePromise.prototype.then);
 
@@ -349,12 +398,14 @@ define(globalObject, 'fetch', {
     let signal;
     try {
       if (arguments.length === 0) throw new NativeTypeError('fetch needs an argument');
-      signal = init.signal ?? undefined;
+      const request = requestControl?.isRequest(input) ? requestWith(input, init) : undefined;
+      signal = request === undefined ? init.signal ?? undefined : requestControl.signal(request);
       if (signal !== undefined && !abortControl?.isSignal(signal)) {
         throw new NativeTypeError('The signal option must be an AbortSignal');
       }
       if (signal?.aborted) return rejected(signal.reason);
-      text = stringify([fetchRequest(input, init)]);
+      text = stringify([request === undefined ? fetchRequest(input, init)
+          : requestControl.call(request)]);
       if (typeof text !== 'string' || charCodeAt(text, 0) !== argument_mark) {
         throw new NativeTypeError('the request cannot be written as JSON');
       }

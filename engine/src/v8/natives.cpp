@@ -171,27 +171,36 @@ class StaticText final : public v8::String::ExternalOneByteStringResource {
   std::string_view text_;
 };
 
-// urlModule() → function (TextEncoder, TextDecoder) → {URL, URLSearchParams}
-void url_module(const Info& info) {
+// What the library's source evaluates to. `script` keeps it compiled.
+void library(const Info& info, v8::Global<v8::UnboundScript>& script, std::string_view text,
+             const char* name) {
   v8::Isolate* const isolate = info.GetIsolate();
-  const auto context = isolate->GetCurrentContext();
-  IsolateHost& host = host_of(isolate);
-  if (host.url_script.IsEmpty()) {
+  if (script.IsEmpty()) {
     v8::Local<v8::String> source_text;
-    if (!v8::String::NewExternalOneByte(isolate, new StaticText(url_library_source()))
-             .ToLocal(&source_text)) {
-      return;
-    }
-    const v8::ScriptOrigin origin(isolate, literal(isolate, "sequential:url"));
+    auto made = v8::String::NewExternalOneByte(isolate, new StaticText(text));
+    if (!made.ToLocal(&source_text)) return;
+    const v8::ScriptOrigin origin(isolate, literal(isolate, name));
     v8::ScriptCompiler::Source source(source_text, origin);
-    v8::Local<v8::UnboundScript> script;
-    if (!v8::ScriptCompiler::CompileUnboundScript(isolate, &source).ToLocal(&script)) return;
-    host.url_script.Reset(isolate, script);
+    v8::Local<v8::UnboundScript> compiled;
+    if (!v8::ScriptCompiler::CompileUnboundScript(isolate, &source).ToLocal(&compiled)) return;
+    script.Reset(isolate, compiled);
   }
   v8::Local<v8::Value> result;
-  if (host.url_script.Get(isolate)->BindToCurrentContext()->Run(context).ToLocal(&result)) {
+  const auto context = isolate->GetCurrentContext();
+  if (script.Get(isolate)->BindToCurrentContext()->Run(context).ToLocal(&result)) {
     info.GetReturnValue().Set(result);
   }
+}
+
+// urlModule() → function (TextEncoder, TextDecoder) → {URL, URLSearchParams}
+void url_module(const Info& info) {
+  library(info, host_of(info.GetIsolate()).url_script, url_library_source(), "sequential:url");
+}
+
+// digestModule() → function () → {hmac, "SHA-1", "SHA-256", "SHA-384", "SHA-512"}
+void digest_module(const Info& info) {
+  library(info, host_of(info.GetIsolate()).digest_script, digest_library_source(),
+          "sequential:digest");
 }
 
 struct Native {
@@ -217,6 +226,7 @@ constexpr std::array kNatives = {
     Native{"atob", native_atob},
     Native{"structuredClone", native_structured_clone},
     Native{"urlModule", url_module},
+    Native{"digestModule", digest_module},
 };
 
 }  // namespace

@@ -247,6 +247,81 @@ TEST(V8Fetch, AnAbortEndsTheWaitNotTheCall) {
   EXPECT_EQ(record.calls.size(), 3u);
 }
 
+TEST(V8Fetch, TakesARequestAndWhatIsChangedOfIt) {
+  std::string args;
+  EXPECT_EQ(fetch_task(
+                "const r = new Request('http://x/a b', { method: 'post', body: '{}', headers: { a: "
+                "'1' } });\n"
+                "const c = r.clone(); await fetch(r, { headers: { a: '2' } });\n"
+                "return [r.bodyUsed, await c.json(), c.url, c.method, c.headers.get('a'), "
+                "await fetch(r).catch((e) => e.name)];",
+                &args),
+            R"([true,{},"http://x/a%20b","POST","1","TypeError"])");
+  EXPECT_EQ(args, R"([{"url":"http://x/a%20b","method":"POST","body":"{}",)"
+                  R"("headers":[["a","2"]],"redirect":"follow"}])");
+  EXPECT_EQ(fetch_task("const out = []; for (const f of [() => new Request('/relative'), () => new "
+                       "Request('http://x', { method: 'GET', body: '' }),\n"
+                       " () => new Request('http://x', { redirect: 'no' }), () => new Request()]) "
+                       "{\n"
+                       "  try { f(); out.push('none'); } catch (e) { out.push(e.name); } }\n"
+                       "const c = new AbortController(); c.abort();\n"
+                       "const r = new Request('http://x', { signal: c.signal });\n"
+                       "out.push(r.signal.aborted, await fetch(r).catch((e) => e.name));\n"
+                       "return out.join();"),
+            "\"TypeError,TypeError,TypeError,TypeError,true,AbortError\"");
+}
+
+// The digests are the examples of FIPS 180-4, the signature is test case 2 of RFC 4231.
+TEST(V8Crypto, SubtleDigestsAndSigns) {
+  const Record record = run_task(R"js(
+    const hex = (b) => [...new Uint8Array(b)].map((x) => x.toString(16).padStart(2, '0')).join('');
+    const bytes = (s) => new TextEncoder().encode(s);
+    module.exports = async () => {
+      const out = [];
+      for (const a of ['SHA-1', 'sha-256', { name: 'SHA-384' }, 'SHA-512']) {
+        out.push(hex(await crypto.subtle.digest(a, bytes('abc'))).slice(0, 16));
+      }
+      const hmac = { name: 'HMAC', hash: 'SHA-256' };
+      const key = await crypto.subtle.importKey('raw', bytes('Jefe'), hmac, false, ['sign', 'verify']);
+      const data = bytes('what do ya want for nothing?');
+      const signature = await crypto.subtle.sign('HMAC', key, data);
+      out.push(hex(signature).slice(0, 16), await crypto.subtle.verify('HMAC', key, signature, data));
+      new Uint8Array(signature)[0] ^= 1;
+      out.push(await crypto.subtle.verify('HMAC', key, signature, data));
+      out.push(await crypto.subtle.verify('HMAC', key, signature.slice(1), data));
+      return out.join();
+    };)js",
+                                 {});
+  EXPECT_EQ(record.payload,
+            "\"a9993e364706816a,ba7816bf8f01cfea,cb00753f45a35e8b,ddaf35a193617aba,"
+            "5bdcc146bf60754e,true,false,false\"");
+}
+
+TEST(V8Crypto, SubtleRefusesWhatItCannotDo) {
+  const Record record = run_task(R"js(
+    module.exports = async () => {
+      const out = [];
+      const s = crypto.subtle;
+      const raw = new Uint8Array(4);
+      const h = { name: 'HMAC', hash: 'SHA-1' };
+      const key = await s.importKey('raw', raw, h, false, ['sign']);
+      for (const f of [() => s.digest('MD5', raw), () => s.digest('SHA-1', 'text'),
+                       () => s.importKey('jwk', {}, h, false, ['sign']),
+                       () => s.importKey('raw', new Uint8Array(0), h, false, ['sign']),
+                       () => s.importKey('raw', raw, h, false, []),
+                       () => s.importKey('raw', raw, { name: 'AES-GCM' }, false, ['sign']),
+                       () => s.exportKey('raw', key), () => s.verify('HMAC', key, raw, raw),
+                       () => s.sign('HMAC', {}, raw), async () => new CryptoKey()]) {
+        out.push(await f().then(() => 'none', (e) => e.name));
+      }
+      return out.join();
+    };)js",
+                                 {});
+  EXPECT_EQ(record.payload,
+            "\"NotSupportedError,TypeError,NotSupportedError,DataError,SyntaxError,"
+            "NotSupportedError,InvalidAccessError,InvalidAccessError,TypeError,TypeError\"");
+}
+
 TEST(V8Timers, SleepIsACallOfTheTimerService) {
   const Record record = run_task(R"js(
     module.exports = async () => {

@@ -1,6 +1,8 @@
 // How calls end: recorded once, in order, never lost, never delivered twice.
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "support/store_test.h"
 
@@ -42,6 +44,40 @@ TEST_P(Outcomes, ARecordedResultIsFinalAndWakesTheWaitingRoot) {
   EXPECT_TRUE(refused(store().record_outcome(retry_of(work.grant, Millis{1})), Errc::fenced));
   EXPECT_FALSE(store().claim(work.grant.id, lease_of("b")).value().has_value());
   EXPECT_EQ(database_->dump(), before);
+}
+
+TEST_P(Outcomes, TimersThatAreDueAreJournalledInTheOrderInWhichTheyAreDue) {
+  const Running running = start();
+  std::vector<NewCall> calls;
+  const std::vector<std::pair<int, int>> delays = {{1, 50}, {2, 30}, {3, 50}, {4, 900}, {5, 10}};
+  for (const auto& [seq, delay] : delays) {
+    NewCall call = call_of(seq);
+    call.service_name = seq == 5 ? "echo" : "timer";
+    call.delay = Millis{delay};
+    calls.push_back(call);
+  }
+  const auto committed = store().commit_slice(slice_of(running.grant, calls)).value();
+  clock_.advance(Millis{100});
+  const Work first = store().claim(committed.calls[0].id, lease_of("a")).value().value();
+  const Work third = store().claim(committed.calls[2].id, lease_of("b")).value().value();
+  OutcomeRecord record = outcome_of(third.grant, "null");
+  record.handoff = lease_of("b");
+  const auto recorded = store().record_outcome(record).value();
+  EXPECT_EQ(recorded.delivered_as, 3);
+  ASSERT_TRUE(recorded.wake.has_value());
+  ASSERT_TRUE(recorded.wake->work.has_value());
+  EXPECT_EQ(recorded.wake->work->grant.epoch, running.grant.epoch + 1);
+  std::vector<std::int64_t> order;
+  const std::vector<Outcome> outcomes = store().outcomes(running.run, 0, 10).value();
+  for (const Outcome& outcome : outcomes) {
+    EXPECT_FALSE(outcome.failed);
+    EXPECT_EQ(outcome.payload, "null");
+    order.push_back(outcome.seq);
+  }
+  EXPECT_EQ(order, (std::vector<std::int64_t>{2, 1, 3}));
+  EXPECT_TRUE(refused(store().record_outcome(outcome_of(first.grant)), Errc::fenced));
+  EXPECT_EQ(status_of(committed.calls[3].id), StackStatus::pending);
+  EXPECT_EQ(status_of(committed.calls[4].id), StackStatus::pending);
 }
 
 TEST_P(Outcomes, HandoffClaimsTheWokenRootInTheSameCommit) {

@@ -9,7 +9,7 @@ const ABC = [0, 1, 2].flatMap((i) => [
 
 const results = {
   "weak-references": {
-    alive: [0, 1, 2], events: [], unregistered: false, tags: ["[object WeakRef]", "[object FinalizationRegistry]"], same: true,
+    alive: [0, 1, 2], events: [], unregistered: true, tags: ["[object WeakRef]", "[object FinalizationRegistry]"], same: true,
   },
   "host-errors": {
     seen: [
@@ -50,7 +50,7 @@ const logs = {
   consoles: [
     ["info", "group"], ...ABC, ["info", "turn: 1"], ["error", "Assertion failed: sums are wrong"],
     ["error", "Error: shown undefined null -0 1n Symbol(s) [Function (anonymous)] [class A]"], ...LINES, ["info", ""],
-    ["info", "multi\nline %s stays 100% { text: 'it\\'s', list: [ undefined, undefined, undefined ] }"],
+    ["info", "multi\nline %s stays 100% { text: \"it's\", list: [ undefined, undefined, undefined ] }"],
   ],
 };
 

@@ -1,6 +1,8 @@
 // record_outcome, and what it shares with the other ways a call can end.
 
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "sqlite/transaction.h"
 
@@ -98,6 +100,29 @@ OutcomeRecorded end_call(Transaction& tx, CallRow& call, const Ending& ending,
                                      root.open_seq, recorded.at) == 1);
   }
   return recorded;
+}
+
+// Timers of one run that are due fire in the order in which they are due, whichever of them is
+// processed first: ends those before this one. Answers what they woke.
+std::optional<Wake> end_earlier_timers(Transaction& tx, CallRow& call,
+                                       const std::optional<Lease>& handoff) {
+  std::vector<std::pair<WallTime, StackRunId>> earlier;
+  {
+    Cursor row = tx.sql.earlier_timers.query(call.id, call.root.open_seq);
+    while (row.next()) earlier.emplace_back(row.time(1), row.id<StackRunId>(0));
+  }
+  std::stable_sort(earlier.begin(), earlier.end(),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+  std::optional<Wake> woken;
+  for (const auto& [due, id] : earlier) {
+    auto timer = read_call(tx, id);
+    tx.must(timer.has_value());
+    if (!timer) break;
+    auto ended = end_call(tx, *timer, {false, "null", Via::timer, std::nullopt}, handoff);
+    if (ended.wake) woken = std::move(ended.wake);
+  }
+  if (!earlier.empty()) call = read_call(tx, call.id).value_or(call);
+  return woken;
 }
 
 // The try failed and there will be another.
@@ -218,8 +243,13 @@ Result<OutcomeRecorded> record_outcome(Transaction& tx, const OutcomeRecord& rec
   tx.faults = {"call.before_record", {"call.after_record"}};
   if (record.end == CallEnd::retry) return try_again(tx, *call, record);
   const bool failed = record.end == CallEnd::failed;
+  std::optional<Wake> woken;
+  if (call->root.open_calls > 1 && !is_terminal(call->root.status)) {
+    woken = end_earlier_timers(tx, *call, record.handoff);
+  }
   OutcomeRecorded recorded =
       end_call(tx, *call, {failed, record.payload, record.via, record.hop_us}, record.handoff);
+  if (!recorded.wake) recorded.wake = std::move(woken);
   if (recorded.wake) tx.faults.after_commit[1] = "resume.after_commit";
   return recorded;
 }

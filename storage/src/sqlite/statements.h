@@ -135,6 +135,14 @@ struct Statements {
       "SELECT seq, id FROM stack_runs WHERE task_run_id = ?1 AND seq >= ?2 AND ended_at IS NULL"
       " ORDER BY seq LIMIT 1"};
 
+  // Unfinished timers that are due before this one, in the order of their calls.
+  Statement earlier_timers{db,
+      "SELECT e.id, e.available_at FROM stack_runs c"
+      " JOIN stack_runs e ON e.task_run_id = c.task_run_id WHERE c.id = ?1 AND c.service_name = 'timer' AND e.seq >= max(?2, 1)"
+      " AND e.ended_at IS NULL AND e.service_name = 'timer'"
+      " AND e.status IN ('pending', 'processing')"
+      " AND (e.available_at, e.seq) < (c.available_at, c.seq) ORDER BY e.seq"};
+
   // --- control -----------------------------------------------------------------------------------
   Statement run_for_control{db,
       "SELECT t.status, t.root_stack_run_id, t.started_at, t.parent_stack_run_id, r.status,"

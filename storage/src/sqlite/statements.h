@@ -138,7 +138,8 @@ struct Statements {
   // Unfinished timers that are due before this one, in the order of their calls.
   Statement earlier_timers{db,
       "SELECT e.id, e.available_at FROM stack_runs c"
-      " JOIN stack_runs e ON e.task_run_id = c.task_run_id WHERE c.id = ?1 AND c.service_name = 'timer' AND e.seq >= max(?2, 1)"
+      " JOIN stack_runs e ON e.task_run_id = c.task_run_id"
+      " WHERE c.id = ?1 AND c.service_name = 'timer' AND e.seq >= max(?2, 1)"
       " AND e.ended_at IS NULL AND e.service_name = 'timer'"
       " AND e.status IN ('pending', 'processing')"
       " AND (e.available_at, e.seq) < (c.available_at, c.seq) ORDER BY e.seq"};

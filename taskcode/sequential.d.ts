@@ -95,6 +95,37 @@ declare class OutcomeUnknownError extends HostCallError {}
 /** The call was cancelled. `code` is "cancelled". */
 declare class CancelledError extends HostCallError {}
 
+// ---- Tasks that a task starts ---------------------------------------------------------------------------------------
+
+interface StartOptions {
+  /** The version to run; otherwise the newest. */
+  version?: number;
+  /** -1000 to 1000; higher ones first. Of a child otherwise the parent's, else 0. */
+  priority?: number;
+  tags?: readonly unknown[] | { readonly [name: string]: unknown };
+  /** Starts so many milliseconds later. */
+  delayMs?: number;
+}
+
+/**
+ * Runs another task as a child and waits for its end: resolves with its result, or rejects with its error as HostCallError
+ * (`message` and `code` are the child's; `cause` has its `name`, `stack` and causes), or with CancelledError if the child was
+ * cancelled. The child is a run of its own; it is cancelled with this one. It is started once, whatever crashes.
+ *
+ * @param input JSON; `{}` if left out.
+ */
+declare function callTask<T = any>(name: string, input?: unknown, options?: StartOptions): Promise<T>;
+
+/**
+ * Starts a run of a task that goes on by itself, whatever becomes of this one. It is started once, whatever crashes, and
+ * with `idempotencyKey` once for all who start a run under that key, over HTTP too.
+ */
+declare function startTask(
+  name: string,
+  input?: unknown,
+  options?: StartOptions & { idempotencyKey?: string },
+): Promise<{ readonly runId: number }>;
+
 // ---- The run --------------------------------------------------------------------------------------------------------
 
 /** The run this code belongs to. */

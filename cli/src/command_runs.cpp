@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
@@ -19,6 +20,7 @@ using nlohmann::json;
 
 constexpr std::size_t kPayloadShownMax = 10'000;
 constexpr int kLogsPage = 1'000;
+constexpr int kChildrenMax = 1'000;
 constexpr std::int64_t kFollowWaitSeconds = 1;
 
 const json& list_of(const json& body, const char* key) {
@@ -47,7 +49,24 @@ std::string payload(const Session& session, const char* name, std::string_view r
   return paint(session.out(), Colour::bold, std::string(name)) + "\n" + text + "\n";
 }
 
-std::string head_of(const Session& session, const json& run) {
+// "3 completed, 1 running": the runs that its calls have started; empty if there are none, or the
+// server has none to tell of.
+std::string children_of(Session& session, const json& run) {
+  if (number_of(run, "calls") == 0) return "";
+  const auto sent = session.client().send({.path = "/runs?parent=" + text_of(run, "id") +
+                                                   "&limit=" + std::to_string(kChildrenMax)});
+  if (!sent || sent.value().status != 200) return "";
+  const json body = parse_body(sent.value().body).value_or(json::object());
+  std::map<std::string, std::int64_t> counts;
+  for (const json& child : list_of(body, "runs")) ++counts[text_of(child, "status")];
+  std::string out;
+  for (const auto& [status, count] : counts) {
+    out += (out.empty() ? "" : ", ") + grouped(count) + " " + status;
+  }
+  return has(body, "next_cursor") ? "of the newest: " + out : out;
+}
+
+std::string head_of(Session& session, const json& run) {
   const auto row = [&session](const char* name, const std::string& value) {
     std::string label = name;
     label.resize(10, ' ');
@@ -66,6 +85,10 @@ std::string head_of(const Session& session, const json& run) {
   out += row("ended", ended);
   out += row("calls", grouped(number_of(run, "calls")));
   out += row("logs", grouped(number_of(run, "logs")));
+  out += row("parent", has(run, "parent_run_id") ? "run " + text_of(run, "parent_run_id") +
+                                                       ", call " + text_of(run, "parent_seq")
+                                                 : "");
+  out += row("children", children_of(session, run));
   out += row("waits for", has(run, "waiting_on_stack_run_id")
                               ? "stack run " + text_of(run, "waiting_on_stack_run_id")
                               : "");
@@ -150,6 +173,7 @@ int runs_list(Session& session, const RunsListOptions& options) {
   std::string path = "/runs";
   add_query(path, "status", options.status);
   add_query(path, "task", options.task);
+  add_query(path, "parent", options.parent);
   add_query(path, "limit", std::to_string(options.limit));
   add_query(path, "cursor", options.cursor);
   const Session::Answer answer = session.ask({.path = path});

@@ -32,7 +32,7 @@ struct RunOptions {
 int run_task(Session& session, const RunOptions& options);
 
 struct RunsListOptions {
-  std::string status, task, cursor;
+  std::string status, task, parent, cursor;
   int limit = 20;
 };
 int runs_list(Session& session, const RunsListOptions& options);

@@ -207,6 +207,7 @@ class CommandLine {
     list->add_option("--limit", runs_.limit, "How many")
         ->check(whole_number(1, 1'000))
         ->capture_default_str();
+    list->add_option("--parent", runs_.parent, "Only the runs that calls of this run have started");
     list->add_option("--cursor", runs_.cursor, "Go on where another list ended");
     on(list, [this](Session& session) { return runs_list(session, runs_); });
 

@@ -208,6 +208,8 @@ constexpr Setting kEngineAndLimits[] = {
            "Length of a console line; longer ones are cut."),
     number(INT64(limits.frame_bytes), 1 * kMiB, 1 * kGiB, "bytes",
            "One message between server and engine."),
+    number(INT64(limits.child_depth), 1, 100'000, "runs",
+           "Runs that wait for each other in a row: a task that calls a task, and so on."),
 };
 
 constexpr Setting kServicesAndLog[] = {

@@ -31,7 +31,7 @@ function notIssued(answer, service, method) {
 
 // What differs between kinds of calls; every member is always there.
 //   convert         parsed result → what the task gets
-//   convertFailure  HostCallError → what the task gets
+//   convertFailure  HostCallError, the call, the recorded error → what the task gets
 //   timer           the timer that waits for it, instead of a promise
 const plain_hooks = freeze({
   __proto__: null, convert: undefined, convertFailure: undefined, timer: undefined,
@@ -299,7 +299,7 @@ function settle(seq, failed, value, at) {
   let result = failed ? hostError(value, call) : value;
   if (convertThis !== undefined) {
     try {
-      result = convertThis(result, call);
+      result = convertThis(result, call, value);
     } catch (error) {
       call.reject(error);
       return true;

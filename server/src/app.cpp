@@ -29,6 +29,7 @@
 #include "sequential/base/log.h"
 #include "work/processor.h"
 #include "work/store_watch.h"
+#include "work/tasks_service.h"
 
 namespace sequential::server {
 namespace {
@@ -236,6 +237,7 @@ class Node {
         io_, *store_, *runtime_, registry_, clock_,
         processor_options(config_, lease_, backends_.store_is_exclusive),
         [this](StackRunId id) { chain_->fire(id); });
+    tasks_->attach(*processor_);
     store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
@@ -322,6 +324,9 @@ class Node {
     options.ca_file = c.ca_file;
     http_client_ = services::open_http_client(options);
     backends_.services(registry_, config_, keystore_, *http_client_, clock_);
+    const TasksServiceOptions tasks{static_cast<int>(config_.limits.child_depth), lease_.length};
+    tasks_ = std::make_shared<TasksService>(io_, *store_, clock_, tasks);
+    registry_.add(tasks_);
   }
 
   // What a dead process of this installation held is ours at once where the store can tell.
@@ -380,6 +385,7 @@ class Node {
   net::io_context io_;
   std::atomic<bool> go_on_{true};
   services::Registry registry_;
+  std::shared_ptr<TasksService> tasks_;
   std::unique_ptr<storage::Store> store_;
   std::shared_ptr<services::Keystore> keystore_;
   std::unique_ptr<ChainSigner> signer_;

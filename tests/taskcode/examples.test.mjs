@@ -59,6 +59,26 @@ describe("examples", () => {
     assert.deepEqual(calm.result, { steps: ["try", "after the call", "finally"], caught: null });
   });
 
+  it("report-per-user starts a run for each, and one that fails leaves the others alone", async () => {
+    const started = [];
+    const run = async ({ task, input, options }) => {
+      started.push([task, input.user, options.tags.user]);
+      const child = await runTask(load(task), { input, services });
+      if (child.status !== "completed") throw Object.assign(new Error(child.error.message), { code: "task_error" });
+      return child.result;
+    };
+    const { result } = await runTask(load("report-per-user"), {
+      input: { users: ["ada", "", "brian"] },
+      services: { ...services, tasks: { run } },
+    });
+    assert.deepEqual(started.map(([task]) => task), Array(3).fill("report-per-user"));
+    assert.deepEqual(result, {
+      messages: 24,
+      reports: [{ user: "ada", messages: 9 }, { user: "brian", messages: 15 }],
+      failed: [{ user: "", error: "a user is a name" }],
+    });
+  });
+
   it("gives the same result after an interruption at any call", async () => {
     for (const [name, input] of [
       ["countdown", {}],

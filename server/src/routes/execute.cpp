@@ -9,16 +9,12 @@
 #include "sequential/base/bytes.h"
 #include "sequential/base/fault.h"
 #include "sequential/base/json_text.h"
+#include "work/submissions.h"
 
 namespace sequential::server {
 namespace {
 
 using Json = nlohmann::json;
-
-constexpr std::size_t kKeyMax = 256;                          // idempotency key, queue key
-constexpr std::size_t kTagsMax = 4'096;                       // bytes of tags
-constexpr std::int64_t kDelayMax = 366ll * 24 * 3600 * 1000;  // ms
-constexpr int kPriorityMax = 1'000;
 
 Error field_error(std::string field, std::string why) {
   return Error{Errc::invalid_field, field + " " + why, field};
@@ -59,7 +55,7 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
   const std::string field = "options." + name;
   auto& submission = execution.submission;
   if (name == "idempotency_key" || name == "idempotencyKey") {
-    SEQUENTIAL_TRY(submission.idempotency_key, text(value, field, kKeyMax));
+    SEQUENTIAL_TRY(submission.idempotency_key, text(value, field, kKeyBytesMax));
   } else if (name == "version") {
     SEQUENTIAL_TRY(const auto version, integer(value, field, 1, 1'000'000'000));
     execution.version = static_cast<int>(version);
@@ -67,13 +63,13 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
     SEQUENTIAL_TRY(const auto priority, integer(value, field, -kPriorityMax, kPriorityMax));
     submission.priority = static_cast<int>(priority);
   } else if (name == "delay_ms" || name == "delayMs") {
-    SEQUENTIAL_TRY(const auto delay, integer(value, field, 0, kDelayMax));
+    SEQUENTIAL_TRY(const auto delay, integer(value, field, 0, kDelayMsMax));
     submission.delay = Millis{delay};
   } else if (name == "tags") {
     if (!value.is_object() && !value.is_array())
       return field_error(field, "must be a list or an object");
     submission.tags = value.dump();
-    if (submission.tags.size() > kTagsMax) return field_error(field, "is too large");
+    if (submission.tags.size() > kTagsBytesMax) return field_error(field, "is too large");
   } else {
     return field_error(field,
                        "is not an option; there are idempotency_key, version, priority, "
@@ -123,7 +119,7 @@ Result<void> read_key_header(const HttpRequest& request, std::string& key) {
   if (!request.idempotency_key) return success();
   const std::string field = "Idempotency-Key";
   const std::string_view given = unquoted(*request.idempotency_key);
-  if (given.empty() || given.size() > kKeyMax || !is_valid_utf8(given)) {
+  if (given.empty() || given.size() > kKeyBytesMax || !is_valid_utf8(given)) {
     return field_error(field, "must have 1 to 256 bytes of UTF-8");
   }
   if (!key.empty() && key != given) {
@@ -145,17 +141,11 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
     return Error{Errc::payload_too_large, "the input is larger than limits.payload_bytes", "input"};
   }
   SEQUENTIAL_TRY(read_key_header(request, execution.submission.idempotency_key));
-  return execution;
-}
-
-std::string request_hash(const Execution& execution) {
-  const auto& s = execution.submission;
-  std::string all;
-  for (const auto& part : {execution.task, std::to_string(execution.version), execution.input,
-                           std::to_string(s.priority), s.tags, std::to_string(s.delay.count())}) {
-    all += std::to_string(part.size()) + ":" + part;
+  if (execution.submission.idempotency_key.starts_with(kOwnKeys)) {
+    return field_error("idempotency_key",
+                       "may not begin with " + std::string(kOwnKeys) + ", as the server's own do");
   }
-  return to_hex(sha256(all));
+  return execution;
 }
 
 HttpResponse accepted(const storage::Submitted& submitted, const storage::TaskRun* finished) {
@@ -218,7 +208,7 @@ Answer route_execute(RouteContext& context, const HttpRequest& request) {
   submission.task_version = code.value()->version;
   submission.input = execution.input;
   submission.seed = random_bytes(16);
-  if (!submission.idempotency_key.empty()) submission.request_hash = request_hash(execution);
+  if (!submission.idempotency_key.empty()) submission.request_hash = request_hash(submission, execution.version);
   if (context.options.handoff) submission.handoff = context.options.lease;
   submission.may_block = context.processor.idle();
   auto submit = [&context, &submission](auto done) {

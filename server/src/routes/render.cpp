@@ -47,6 +47,9 @@ JsonObject run_head(const storage::TaskRun& run) {
       .number("logs", run.log_count)
       .number("root_stack_run_id", run.root.value);
   id_or_null(object, "waiting_on_stack_run_id", run.waiting_on_stack_run_id);
+  if (run.parent_stack_run_id) {
+    object.number("parent_stack_run_id", run.parent_stack_run_id.value);
+  }
   if (run.priority != 0) object.number("priority", run.priority);
   text_if(object, "queue_key", run.queue_key);
   text_if(object, "idempotency_key", run.idempotency_key);
@@ -117,8 +120,13 @@ std::string iso_time(WallTime time) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
-std::string render_run(const storage::TaskRun& run) {
+std::string render_run(const storage::TaskRun& run, const storage::ChildLink* parent) {
   JsonObject object = run_head(run);
+  if (parent != nullptr) {
+    object.number("parent_run_id", parent->parent.value)
+        .number("parent_seq", parent->seq)
+        .number("depth", parent->depth);
+  }
   object.raw("input", run.input).raw("result", run.result).raw("error", run.error);
   return std::move(object).text();
 }

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "sequential/storage/children.h"
 #include "sequential/storage/records.h"
 #include "sequential/storage/store.h"
 
@@ -11,7 +12,8 @@ namespace sequential::server {
 
 std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
 
-std::string render_run(const storage::TaskRun& run);          // with input, result, error
+// With input, result and error; `parent`: where the run hangs, or null.
+std::string render_run(const storage::TaskRun& run, const storage::ChildLink* parent);
 std::string render_run_summary(const storage::TaskRun& run);  // without
 // `attempts` as they are stored: the last try is added from the row.
 std::string render_stack_run(const storage::StackRun& row,

@@ -75,7 +75,7 @@ Result<void> check_parameters(const HttpRequest& request) {
     return check_query(query, {"version"});
   }
   if (is(request, 0, "runs")) {
-    if (length == 1) return check_query(query, {"status", "task", "cursor", "limit"});
+    if (length == 1) return check_query(query, {"status", "task", "parent", "cursor", "limit"});
     if (length == 2) return check_query(query, {"wait"});
     if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
     if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});

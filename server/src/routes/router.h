@@ -65,6 +65,7 @@ Answer route(RouteContext& context, HttpRequest request);
 Answer route_execute(RouteContext& context, const HttpRequest& request);
 Answer route_tasks(RouteContext& context, const HttpRequest& request);
 Answer route_runs(RouteContext& context, const HttpRequest& request);
+Answer route_children(RouteContext& context, const HttpRequest& request);  // GET /runs?parent=ID
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
 Answer route_ops(RouteContext& context, const HttpRequest& request);

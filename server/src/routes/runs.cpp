@@ -6,6 +6,7 @@
 #include "routes/render.h"
 #include "routes/router.h"
 #include "sequential/base/json_text.h"
+#include "sequential/storage/children.h"
 
 namespace sequential::server {
 namespace {
@@ -49,6 +50,17 @@ Answer list(RouteContext& context, const HttpRequest& request) {
   co_return json_response(200, std::move(body).text());
 }
 
+// Where it hangs is a read more, of child tasks only.
+net::awaitable<std::string> run_with_parent(RouteContext& context, const storage::TaskRun& run) {
+  auto* const children = context.store.children();
+  if (!run.parent_stack_run_id || children == nullptr) co_return render_run(run, nullptr);
+  auto read = [children, &run](auto done) { children->parent_of(run.id, std::move(done)); };
+  const auto link =
+      co_await completes<Result<std::optional<storage::ChildLink>>>(std::move(read));
+  if (link.has_error() || !link.value()) co_return render_run(run, nullptr);
+  co_return render_run(run, &*link.value());
+}
+
 Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const auto wait = query_int(request, "wait", 0, 0, context.options.wait_seconds_max);
   if (wait.has_error()) co_return problem(wait.error());
@@ -58,7 +70,7 @@ Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const MonoTime deadline = context.clock.monotonic() + std::chrono::seconds(seconds);
   const auto run = co_await wait_for_run(context, id, deadline, nullptr, false);
   if (run.has_error()) co_return problem(run.error());
-  co_return json_response(200, render_run(run.value()));
+  co_return json_response(200, co_await run_with_parent(context, run.value()));
 }
 
 Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
@@ -122,7 +134,7 @@ Answer show_again(RouteContext& context, TaskRunId id) {
   auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
   const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
   if (run.has_error()) co_return problem(run.error());
-  co_return json_response(200, render_run(run.value()));
+  co_return json_response(200, co_await run_with_parent(context, run.value()));
 }
 
 Answer cancel(RouteContext& context, TaskRunId id) {
@@ -137,6 +149,7 @@ Answer cancel(RouteContext& context, TaskRunId id) {
   context.processor.forget(id);
   context.processor.watch().ended(id);
   if (wake.value()) context.chain.fire(wake.value()->root);
+  context.processor.cancel_orphans();
   co_return co_await show_again(context, id);
 }
 
@@ -165,6 +178,9 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
   const auto& path = request.segments;
   if (path.size() == 1) {
     if (!get) co_return method_not_allowed("GET");
+    if (!query_value(request.query, "parent").empty()) {
+      co_return co_await route_children(context, request);
+    }
     co_return co_await list(context, request);
   }
   const auto id = parse_id(path[1]);

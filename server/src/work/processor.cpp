@@ -274,6 +274,7 @@ void Processor::woken(storage::Wake wake, MonoTime asked, Report& report) {
 net::awaitable<int> Processor::sweep(storage::Via via) {
   int started = 0;
   look_soon_ = false;
+  if (via == storage::Via::sweep) cancel_orphans();
   for (const auto id : held_.forgotten(clock_.monotonic(), options_.hint_wait)) {
     if (accept(id, via)) ++started;
   }

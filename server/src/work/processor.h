@@ -111,6 +111,9 @@ class Processor {
   // fires its hint.
   void wake(storage::Wake wake);
 
+  // A run was cancelled: its unfinished children are, too (storage/children.h).
+  void cancel_orphans();
+
   // Another node made a stack run runnable without taking it: a sweep pass soon, at most four a
   // second. Another node ended or paused a run.
   void hear_of_work();
@@ -227,6 +230,7 @@ class Processor {
                        MonoTime asked, Report& report);
   void woken(storage::Wake wake, MonoTime asked, Report& report);
   void drop_run(TaskRunId run);
+  net::awaitable<void> work_off_orphans();
   bool handoff() const { return options_.handoff && !gate_.is_closed(); }
   void fire(StackRunId id, Report& report);
 
@@ -248,6 +252,7 @@ class Processor {
   std::atomic<bool> interrupted_{false};
   std::atomic<int> in_flight_{0};
   std::atomic<bool> look_soon_{false};  // a pass for news is on its way
+  std::atomic<bool> orphans_wanted_{false}, orphans_under_way_{false};
   std::atomic<bool> missed_{false};  // a hint was dropped: ask for the oldest when a slot is free
 
   std::atomic<std::int64_t> publications_{0};

@@ -267,6 +267,7 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
     drop_run(run);
     watch_.ended(run);
   }
+  if (done.status == storage::RunStatus::cancelled) cancel_orphans();
   for (std::size_t i = 0; i < done.calls.size(); ++i) {
     storage::CommittedCall& call = done.calls[i];
     if (call.work) {

@@ -90,13 +90,16 @@ void PostgresStore::submit(Submission submission, Done<Submitted> done) {
   auto touch = [this, now](auto&, Submitted& submitted) {
     FAULT_POINT("submit.after_commit");
     if (submitted.existing) return;
-    std::int64_t newest = newest_run_.load();
-    while (newest < submitted.run.value &&
-           !newest_run_.compare_exchange_weak(newest, submitted.run.value)) {
-    }
+    remember_newest(submitted.run);
     if (now && !submitted.work) news_.tell_runnable(submitted.root);
   };
   write<Submitted>(std::move(done), how, std::move(apply), std::move(touch));
+}
+
+void PostgresStore::remember_newest(TaskRunId run) {
+  std::int64_t newest = newest_run_.load();
+  while (newest < run.value && !newest_run_.compare_exchange_weak(newest, run.value)) {
+  }
 }
 
 void PostgresStore::claim(StackRunId id, Lease lease, Done<std::optional<Work>> done) {

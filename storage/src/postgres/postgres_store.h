@@ -15,11 +15,12 @@
 #include "postgres/pool.h"
 #include "postgres/queries.h"
 #include "postgres/transitions.h"
+#include "sequential/storage/children.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
-class PostgresStore final : public Store {
+class PostgresStore final : public Store, private Children {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -61,6 +62,8 @@ class PostgresStore final : public Store {
   void clear(Done<std::int64_t>) override;
   Result<void> standing() const override;
 
+  Children* children() override { return this; }
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -69,6 +72,14 @@ class PostgresStore final : public Store {
   void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
 
  private:
+  void start_child(ChildStart, Done<Submitted>) override;
+  void cancel_orphans(int limit, Done<OrphansCancelled>) override;
+  void parent_of(TaskRunId, Done<std::optional<ChildLink>>) override;
+  void children_of(TaskRunId parent, TaskRunId before, int limit,
+                   Done<std::vector<TaskRun>>) override;
+
+  void remember_newest(TaskRunId run);
+
   struct How {
     Pool* pool = nullptr;  // null: transitions
     std::uint64_t key = 0;

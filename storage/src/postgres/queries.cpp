@@ -192,6 +192,30 @@ Answer<Result<std::vector<TaskRun>>> Queries::runs(const RunFilter& filter) {
   return Result<std::vector<TaskRun>>(std::move(runs));
 }
 
+Answer<Result<std::optional<ChildLink>>> Queries::parent_of(TaskRunId run) {
+  Params params;
+  params.add(run.value);
+  SEQUENTIAL_ASK(rows, sql_.parent_of, params);
+  std::optional<ChildLink> found;
+  if (rows.size() > 0) {
+    found = ChildLink{rows.id<TaskRunId>(0, 0), rows.id<StackRunId>(0, 1), rows.integer(0, 2),
+                      rows.small(0, 3)};
+  }
+  return Result<std::optional<ChildLink>>(found);
+}
+
+Answer<Result<std::vector<TaskRun>>> Queries::children_of(TaskRunId parent, TaskRunId before,
+                                                          int limit) {
+  Params params;
+  params.add(parent.value);
+  params.add(before ? before.value : std::numeric_limits<std::int64_t>::max());
+  params.add(bounded(limit));
+  SEQUENTIAL_ASK(rows, sql_.children_of, params);
+  std::vector<TaskRun> runs;
+  for (std::size_t i = 0; i < rows.size(); ++i) runs.push_back(read_run(rows, i));
+  return Result<std::vector<TaskRun>>(std::move(runs));
+}
+
 Answer<Result<StackRun>> Queries::stack_run(StackRunId id) {
   Params params;
   params.add(id.value);

@@ -1,10 +1,12 @@
 #pragma once
 // The reading side: each query is one statement and sees all that was committed before it.
 
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "postgres/connection.h"
+#include "sequential/storage/children.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -13,7 +15,7 @@ namespace sequential::storage::postgres {
 struct QueryStatements {
   explicit QueryStatements(const std::string& schema);
   Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
-      run, runs, runs_by_name, runs_by_status, stack_run, stack, attempts, logs, journal, outcomes,
+      run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts, logs, journal, outcomes,
       keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
       oldest_runnable, schema_version;
 
@@ -34,6 +36,8 @@ class Queries {
   Answer<Result<std::vector<TaskFunction>>> task_functions(const std::string& name);
   Answer<Result<TaskRun>> run(TaskRunId id);
   Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
+  Answer<Result<std::optional<ChildLink>>> parent_of(TaskRunId run);
+  Answer<Result<std::vector<TaskRun>>> children_of(TaskRunId parent, TaskRunId before, int limit);
   Answer<Result<StackRun>> stack_run(StackRunId id);
   Answer<Result<std::vector<StackRun>>> stack(TaskRunId run, std::int64_t from_seq, int limit);
   Answer<Result<std::vector<Attempt>>> attempts(StackRunId id);

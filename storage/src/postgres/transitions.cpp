@@ -47,6 +47,10 @@ Statements::Statements(const std::string& schema) {
   due = call("due_v1", 2);
   recover = call("recover_v1", 3);
   clear = call("clear_v1", 3);
+  start_child = call("start_child_v1", 21);
+  cancel_orphan = call("cancel_orphan_v1", 6);
+  orphans = Statement("SELECT child_run FROM " + quoted +
+                      "child_cancels ORDER BY child_run LIMIT $1::bigint");
   keystore_put = call("keystore_put_v1", 8);
   keystore_version = Statement("SELECT version FROM " + quoted +
                                "keystore WHERE namespace = $1::bytea AND key = $2::bytea");
@@ -61,7 +65,7 @@ std::optional<Error> told(const Rows& rows) {
   Errc errc = Errc::internal;
   for (const Errc known : {Errc::fenced, Errc::conflict, Errc::idempotency_conflict,
                            Errc::task_not_found, Errc::not_found, Errc::run_not_found,
-                           Errc::unavailable}) {
+                           Errc::unavailable, Errc::depth_limit}) {
     if (code == error_code_name(known)) errc = known;
   }
   return Error(errc, rows.text(0, 1));

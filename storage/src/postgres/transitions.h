@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "postgres/pool.h"
+#include "sequential/storage/children.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -17,7 +18,8 @@ namespace sequential::storage::postgres {
 struct Statements {
   explicit Statements(const std::string& schema);
   Statement publish, submit, claim, claim_next, commit_slice, record_outcome, slice_lost, release,
-      extend, cancel, pause, resume, due, clear, stack_run_ids, recover,
+      extend, cancel, pause, resume, due, clear, stack_run_ids, recover, start_child, orphans,
+      cancel_orphan,
       keystore_version, keystore_put, keystore_delete;
 };
 
@@ -53,6 +55,9 @@ Answered<std::optional<Wake>> cancel(const Try&, TaskRunId, const std::string& e
 Answered<void> pause(const Try&, TaskRunId, const std::string& reason,
                      const std::string& detail);
 Answered<std::vector<StackRunId>> resume(const Try&, TaskRunId);
+Answered<Submitted> start_child(const Try&, const ChildStart&);
+// Each run in a transaction of its own.
+Answered<OrphansCancelled> cancel_orphans(const Try&, int limit);
 Answered<DueWork> due(const Try&, int limit);
 // Ends the leases of a dead node; how many.
 Answered<std::int64_t> recover(const Try&, const std::string& node);

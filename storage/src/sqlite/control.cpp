@@ -146,6 +146,8 @@ Result<std::int64_t> clear(Transaction& tx) {
   tx.sql.clear_logs.run();
   tx.sql.clear_attempts.run();
   tx.sql.clear_checkpoints.run();
+  tx.sql.clear_children.run();
+  tx.sql.clear_orphans.run();
   tx.sql.clear_stack_runs.run();
   tx.sql.clear_runs.run();
   tx.leases.clear();

@@ -10,6 +10,8 @@ void run_submitted(Transaction& /*tx*/, TaskRunId /*run*/, std::string_view /*ta
 void logs_stored(Transaction& /*tx*/, TaskRunId /*run*/, std::int64_t /*before*/,
                  const std::vector<NewLog>& /*logs*/, WallTime /*at*/) {}
 
-void run_over(Transaction& /*tx*/, TaskRunId /*run*/, RunStatus /*status*/, WallTime /*at*/) {}
+void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime /*at*/) {
+  note_orphans(tx, run, status);
+}
 
 }  // namespace sequential::storage::sqlite

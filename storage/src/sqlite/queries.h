@@ -2,10 +2,12 @@
 // The reading side: each query is a function of one read-only connection.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "sequential/storage/children.h"
 #include "sequential/storage/store.h"
 #include "sqlite/connection.h"
 
@@ -21,6 +23,8 @@ class Queries {
 
   Result<TaskRun> run(TaskRunId id);
   Result<std::vector<TaskRun>> runs(const RunFilter& filter);
+  Result<std::optional<ChildLink>> parent_of(TaskRunId run);
+  Result<std::vector<TaskRun>> children_of(TaskRunId parent, TaskRunId before, int limit);
   Result<StackRun> stack_run(StackRunId id);
   Result<std::vector<StackRun>> stack(TaskRunId run, std::int64_t from_seq, int limit);
   Result<std::vector<Attempt>> attempts(StackRunId id);
@@ -83,6 +87,14 @@ class Queries {
       " WHERE t.status = ?3 AND t.id < ?1 AND (?4 IS NULL OR t.task_name = ?4)"
       " AND (?5 IS NULL OR r.status = ?5) AND (?6 IS NULL OR r.status <> ?6)"
       " ORDER BY t.id DESC LIMIT ?2"};
+
+  Statement parent_of_{db_,
+      "SELECT k.parent_run, t.parent_stack_run_id, c.seq, k.depth FROM child_tasks k"
+      " JOIN task_runs t ON t.id = k.child_run JOIN stack_runs c ON c.id = t.parent_stack_run_id"
+      " WHERE k.child_run = ?1"};
+  Statement children_of_{db_, std::string(kRun) + " FROM child_tasks k"
+      " CROSS JOIN task_runs t ON t.id = k.child_run" + std::string(kWithRoot) +
+      " WHERE k.parent_run = ?1 AND k.child_run < ?2 ORDER BY k.child_run DESC LIMIT ?3"};
 
   static constexpr std::string_view kStackRun =
       "SELECT id, task_run_id, seq, parent_stack_run_id, service_name, method_name, args, options,"

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "sequential/storage/children.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -12,7 +13,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store {
+class SqliteStore final : public Store, private Children {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -54,6 +55,8 @@ class SqliteStore final : public Store {
   void upkeep(Done<Upkeep>) override;
   void clear(Done<std::int64_t>) override;
 
+  Children* children() override { return this; }
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -62,6 +65,12 @@ class SqliteStore final : public Store {
   void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
 
  private:
+  void start_child(ChildStart, Done<Submitted>) override;
+  void cancel_orphans(int limit, Done<OrphansCancelled>) override;
+  void parent_of(TaskRunId, Done<std::optional<ChildLink>>) override;
+  void children_of(TaskRunId parent, TaskRunId before, int limit,
+                   Done<std::vector<TaskRun>>) override;
+
   // Counts an answer as owed until `done` has returned.
   template <class T>
   auto owed(Done<T> done);

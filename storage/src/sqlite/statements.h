@@ -189,6 +189,32 @@ struct Statements {
       "INSERT INTO meta (key, value) VALUES (?1, ?2)"
       " ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
 
+  // --- child tasks -------------------------------------------------------------------------------
+  // A call with its run, and how many runs are above that.
+  Statement call_for_child{db,
+      "SELECT c.task_run_id, c.status, c.epoch, c.priority, t.status,"
+      " (SELECT depth FROM child_tasks k WHERE k.child_run = c.task_run_id)"
+      " FROM stack_runs c JOIN task_runs t ON t.id = c.task_run_id WHERE c.id = ?1 AND c.seq > 0"};
+  Statement child_of_call{db,
+      "SELECT k.child_run, t.root_stack_run_id, t.status, t.created_at FROM child_tasks k"
+      " JOIN task_runs t ON t.id = k.child_run WHERE k.parent_call = ?1"};
+  Statement forget_child{db,
+      "UPDATE child_tasks SET parent_call = NULL WHERE parent_call = ?1"};
+  Statement insert_child{db,
+      "INSERT INTO child_tasks (parent_run, child_run, parent_call, depth)"
+      " VALUES (?1, ?2, ?3, ?4)"};
+  Statement wait_for_child{db,
+      "UPDATE stack_runs SET status = ?3, available_at = ?4, updated_at = ?5"
+      " WHERE id = ?1 AND epoch = ?2 AND status = 'processing'"};
+  Statement note_orphans{db,
+      "INSERT OR IGNORE INTO child_cancels (child_run, parent_run)"
+      " SELECT k.child_run, ?1 FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
+      " WHERE k.parent_run = ?1 AND t.ended_at IS NULL"};
+  Statement orphans{db, "SELECT child_run FROM child_cancels ORDER BY child_run LIMIT ?1"};
+  Statement forget_orphan{db, "DELETE FROM child_cancels WHERE child_run = ?1"};
+  Statement clear_children{db, "DELETE FROM child_tasks"};
+  Statement clear_orphans{db, "DELETE FROM child_cancels"};
+
   // --- keystore ----------------------------------------------------------------------------------
   Statement keystore_version{db,
       "SELECT version FROM keystore WHERE namespace = ?1 AND key = ?2"};

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sequential/storage/children.h"
 #include "sequential/storage/store.h"
 #include "sqlite/lease_table.h"
 #include "sqlite/statements.h"
@@ -103,6 +104,11 @@ void logs_stored(Transaction& tx, TaskRunId run, std::int64_t before,
 // The run has its final status.
 void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at);
 
+// --- their parts ----------------------------------------------------------------------------------
+
+// children.cpp: the unfinished children of a cancelled run are to be cancelled, too.
+void note_orphans(Transaction& tx, TaskRunId run, RunStatus status);
+
 // --- transitions ---------------------------------------------------------------------------------
 
 Result<Published> publish(Transaction&, const Publication&);
@@ -120,6 +126,8 @@ Result<std::vector<Grant>> extend(Transaction&, const std::vector<Grant>&, const
 Result<std::optional<Wake>> cancel(Transaction&, TaskRunId, const std::string& error);
 Result<void> pause(Transaction&, TaskRunId, const std::string& reason, const std::string& detail);
 Result<std::vector<StackRunId>> resume(Transaction&, TaskRunId);
+Result<Submitted> start_child(Transaction&, const ChildStart&);
+Result<OrphansCancelled> cancel_orphans(Transaction&, int limit);
 Result<DueWork> due(Transaction&, int limit);
 Result<std::int64_t> recover(Transaction&, const std::string& node);
 Result<std::int64_t> clear(Transaction&);

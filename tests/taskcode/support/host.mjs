@@ -35,6 +35,11 @@ const BOOTSTRAP = `(function (host) {
   });
   globalThis.__callHostTool__ = call;
   globalThis.sleep = (ms) => call("timer", "sleep", [ms]).then(() => undefined);
+  globalThis.callTask = (name, input = {}, options) => call("tasks", "run", [{ task: name, input, options }]);
+  globalThis.services = new Proxy({}, {
+    get: (_, service) => new Proxy({}, { get: (_, method) => (...args) => call(service, method, args) }),
+  });
+  globalThis.task = { id: 1, name: host.name, version: 1, started: host.now() };
   globalThis.console = {};
   for (const level of ["debug", "log", "info", "warn", "error"]) {
     console[level] = (...values) => host.log(level, values.map(String).join(" "));
@@ -43,12 +48,13 @@ const BOOTSTRAP = `(function (host) {
 
 /** Loads a CommonJS task from a file; answers a factory, because every run has a realm of its own. */
 export function loadTask(file) {
+  const name = basename(file, ".js");
   const script = new vm.Script(`(function (module, exports) {${readFileSync(file, "utf8")}\n})`, {
     filename: basename(file),
   });
   return (host) => {
     const context = vm.createContext({}, { codeGeneration: { strings: false, wasm: false } });
-    vm.runInContext(BOOTSTRAP, context)(host);
+    vm.runInContext(BOOTSTRAP, context)({ ...host, name });
     const module = { exports: {} };
     script.runInContext(context)(module, module.exports);
     return { run: module.exports, parse: vm.runInContext("JSON.parse", context) };

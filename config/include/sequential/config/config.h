@@ -98,7 +98,7 @@ struct Engine {
   int crashes_max = 3;
 };
 
-// The same members as engine::Limits (a test holds them together).
+// The same members as engine::Limits (a test holds them together), then the server's own.
 struct Limits {
   std::int64_t heap_bytes = 128ll << 20;
   std::int64_t buffer_bytes = 64ll << 20;
@@ -110,6 +110,7 @@ struct Limits {
   std::int64_t log_entries_per_slice = 1'000;
   std::int64_t log_message_bytes = 8'192;
   std::int64_t frame_bytes = 80ll << 20;
+  std::int64_t child_depth = 200;
 };
 
 struct KeystoreFile {

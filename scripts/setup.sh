@@ -62,8 +62,8 @@ tools=(
   'git git' 'curl curl'
 )
 libs=(
-  ca-certificates
-  libsqlite3-dev libsodium-dev libseccomp-dev libcurl4-openssl-dev libssl-dev
+  ca-certificates tzdata
+  libabsl-dev libsqlite3-dev libsodium-dev libseccomp-dev libcurl4-openssl-dev libssl-dev
   nlohmann-json3-dev libspdlog-dev libcli11-dev libxxhash-dev libzstd-dev
   libgtest-dev libgmock-dev libbenchmark-dev libpqxx-dev
 )

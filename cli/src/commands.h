@@ -62,6 +62,24 @@ int keystore_set(Session& session, const KeystoreSetOptions& options);
 int keystore_list(Session& session, const std::string& name_space);
 int keystore_delete(Session& session, const std::string& name_space, const std::string& key);
 
+struct ScheduleSetOptions {
+  std::string name, task, cron, description;
+  std::string time_zone = "UTC", overlap = "skip", catch_up = "latest";
+  std::string jitter, catch_up_window;  // such as 30s; empty: the server's default
+  std::string input;                    // as in RunOptions
+  bool input_with_tick = false, paused = false;
+  int version = 0;
+  std::optional<int> priority;
+};
+int schedules_list(Session& session);
+int schedules_set(Session& session, const ScheduleSetOptions& options);
+int schedules_show(Session& session, const std::string& name);
+int schedules_pause(Session& session, const std::string& name, bool pause);
+int schedules_delete(Session& session, const std::string& name);
+int schedules_trigger(Session& session, const std::string& name, bool beside);
+int schedules_backfill(Session& session, const std::string& name, const std::string& from,
+                       const std::string& to);
+
 int db_status(Session& session);
 int db_clear(Session& session, bool yes);
 

@@ -28,7 +28,7 @@ constexpr std::int64_t kDelayMsMax = 366ll * 24 * 3'600'000;  // as the server h
 
 constexpr const char* kFooter = R"(
 Exit codes: 0 done, 1 the run failed, was cancelled or is paused, 2 wrong arguments or
-configuration, 3 no server answers, 4 no such task, run or key, 5 the server refused,
+configuration, 3 no server answers, 4 no such task, run, schedule or key, 5 the server refused,
 6 the server failed or is busy: try again, 7 stopped waiting, the run goes on.
 
 Environment: SEQUENTIAL_SERVER, SEQUENTIAL_TOKEN_FILE, SEQUENTIAL_ESBUILD, NO_COLOR; `serve` also
@@ -54,6 +54,7 @@ class CommandLine {
     add_run();
     add_runs();
     add_logs();
+    add_schedules();
     add_keystore();
     add_db();
     add_version();
@@ -232,6 +233,68 @@ class CommandLine {
     on(command, [this](Session& session) { return logs(session, logs_); });
   }
 
+  void add_schedules() {
+    auto* group = app_.add_subcommand("schedules", "Runs that begin by the clock");
+    group->require_subcommand(0, 1);
+    group->callback([this, group] {  // called besides that of a subcommand
+      if (!group->get_subcommands().empty()) return;
+      action_ = [this] { return with_session(schedules_list); };
+    });
+    on(group->add_subcommand("list", "List the schedules"), schedules_list);
+    add_schedules_set(group);
+    const auto of_one = [this, group](const char* name, const char* help,
+                                      std::function<int(Session&)> what) {
+      auto* command = group->add_subcommand(name, help);
+      command->add_option("name", schedule_.name, "Name of the schedule")->required();
+      on(command, std::move(what));
+      return command;
+    };
+    of_one("show", "Show one, with its next ticks",
+           [this](Session& s) { return schedules_show(s, schedule_.name); });
+    of_one("pause", "Start nothing until it is resumed",
+           [this](Session& s) { return schedules_pause(s, schedule_.name, true); });
+    of_one("resume", "Go on with the next tick",
+           [this](Session& s) { return schedules_pause(s, schedule_.name, false); });
+    of_one("delete", "Delete one; its runs stay",
+           [this](Session& s) { return schedules_delete(s, schedule_.name); });
+    of_one("trigger", "Start a run of it now",
+           [this](Session& s) { return schedules_trigger(s, schedule_.name, beside_); })
+        ->add_flag("--beside", beside_, "Even if its last run is not over");
+    auto* backfill = of_one("backfill", "Start the runs of ticks that are past, each once",
+                            [this](Session& s) {
+                              return schedules_backfill(s, schedule_.name, from_, to_);
+                            });
+    backfill->add_option("--from", from_, "First moment, such as 2026-11-01T00:00:00Z")
+        ->required();
+    backfill->add_option("--to", to_, "Last moment")->required();
+  }
+
+  void add_schedules_set(CLI::App* group) {
+    auto* set = group->add_subcommand("set", "Make a schedule, or replace it");
+    ScheduleSetOptions& o = schedule_;
+    set->add_option("name", o.name, "Name of the schedule")->required();
+    set->add_option("--task", o.task, "Name of the task")->required();
+    set->add_option("--cron", o.cron, "When, such as \"0 6 * * MON-FRI\" or \"@every 90s\"")
+        ->required();
+    set->add_option("--tz", o.time_zone, "Time zone, such as Europe/Berlin")->capture_default_str();
+    set->add_option("--overlap", o.overlap, "While the last run goes on: skip, queue, cancel, allow")
+        ->capture_default_str();
+    set->add_option("--jitter", o.jitter, "Start up to so much later, such as 30s");
+    set->add_option("--catch-up", o.catch_up, "Missed ticks made up: latest, all, none")
+        ->capture_default_str();
+    set->add_option("--catch-up-window", o.catch_up_window, "How late at most, such as 2h");
+    set->add_option("--input", o.input, "JSON, @FILE, or - for standard input");
+    set->add_flag("--input-with-tick", o.input_with_tick,
+                  "The task gets {schedule, tick, input} instead of the input");
+    set->add_option("--task-version", o.version, "Version of the task; otherwise the newest")
+        ->check(positive_number());
+    set->add_option("--priority", o.priority, "Higher runs first")
+        ->check(whole_number(-1'000, 1'000));
+    set->add_option("--description", o.description, "What it is for");
+    set->add_flag("--paused", o.paused, "Start nothing until it is resumed");
+    on(set, [this](Session& session) { return schedules_set(session, schedule_); });
+  }
+
   void add_keystore() {
     auto* group = app_.add_subcommand("keystore", "Secrets that services use");
     group->require_subcommand(1);
@@ -300,6 +363,9 @@ class CommandLine {
   LogsOptions logs_;
   KeystoreSetOptions key_;
   std::string task_;
+  ScheduleSetOptions schedule_;
+  std::string from_, to_;
+  bool beside_ = false;
 };
 
 }  // namespace

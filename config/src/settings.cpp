@@ -210,6 +210,10 @@ constexpr Setting kEngineAndLimits[] = {
            "One message between server and engine."),
     number(INT64(limits.child_depth), 1, 100'000, "runs",
            "Runs that wait for each other in a row: a task that calls a task, and so on."),
+    number(INT(schedules.max), 1, 1'000'000, "schedules", "Schedules that may be stored."),
+    number(INT(schedules.catch_up_max), 1, 100'000, "ticks",
+           "Missed ticks that a schedule with catch_up all makes up, the newest ones."),
+    number(INT(schedules.backfill_max), 1, 100'000, "runs", "Runs that one backfill may start."),
 };
 
 constexpr Setting kServicesAndLog[] = {

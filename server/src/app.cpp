@@ -24,6 +24,7 @@
 #include "http/http_server.h"
 #include "node_mark.h"
 #include "routes/router.h"
+#include "schedules/scheduler.h"
 #include "sequential/base/bytes.h"
 #include "sequential/base/fault.h"
 #include "sequential/base/log.h"
@@ -104,6 +105,18 @@ ProcessorOptions processor_options(const config::Config& c, storage::Lease lease
   options.payload_bytes_max = c.limits.payload_bytes;
   options.sessions_max = static_cast<std::size_t>(c.engine.warm_runs_max);
   options.store_is_exclusive = store_is_exclusive;
+  return options;
+}
+
+SchedulerOptions scheduler_options(const config::Config& c, storage::Lease lease) {
+  SchedulerOptions options;
+  options.lease = std::move(lease);
+  options.handoff = c.chain.url.empty();
+  if (c.store.sweep_ms > 0) options.period = ms(c.store.sweep_ms);
+  options.payload_bytes_max = c.limits.payload_bytes;
+  options.catch_up_max = c.schedules.catch_up_max;
+  options.count_max = c.schedules.max;
+  options.backfill_max = c.schedules.backfill_max;
   return options;
 }
 
@@ -238,11 +251,13 @@ class Node {
         processor_options(config_, lease_, backends_.store_is_exclusive),
         [this](StackRunId id) { chain_->fire(id); });
     tasks_->attach(*processor_);
+    scheduler_ = std::make_unique<Scheduler>(io_, *store_, *processor_, clock_,
+                                             scheduler_options(config_, lease_));
     store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_,
-        *store_watch_, clock_,
+        *store_watch_, *scheduler_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
     listen();
@@ -262,6 +277,7 @@ class Node {
   void stop() {
     const MonoTime deadline = clock_.monotonic() + ms(config_.server.drain_ms);
     go_on_ = false;
+    if (scheduler_) scheduler_->stop();
     if (context_) {
       context_->ready = false;
       if (!drain(deadline)) {
@@ -302,7 +318,7 @@ class Node {
   // A request that came before the drain may be handed a claim after it.
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
-    while (context_->answering > 0 && clock_.monotonic() < deadline && !hurry_) {
+    while ((context_->answering > 0 || scheduler_->busy()) && clock_.monotonic() < deadline && !hurry_) {
       pause.expires_after(kDrainPoll);
       co_await pause.async_wait(kToken);
     }
@@ -362,6 +378,7 @@ class Node {
       net::co_spawn(io_, every(io_, go_on_, processor_->sweep_period(), std::move(sweep)),
                     net::detached);
     }
+    scheduler_->begin();
     auto renew = [this] { return processor_->renew_leases(); };
     net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
     auto look = [this] { return store_watch_->look(); };
@@ -394,6 +411,7 @@ class Node {
   std::unique_ptr<engine::Runtime> runtime_;
   std::unique_ptr<ChainClient> chain_;
   std::unique_ptr<Processor> processor_;
+  std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<StoreWatch> store_watch_;
   std::unique_ptr<RouteContext> context_;
   std::atomic<bool> hurry_{false};

@@ -25,6 +25,10 @@ const PACKAGES = {
   libspdlog: "libspdlog1.10", libpqxx: "libpqxx-6.4", libpq: "libpq5", libseccomp: "libseccomp2", libnode: "libnode108",
   libfmt: "libfmt9", libzstd: "libzstd1", libxxhash: "libxxhash0", libnghttp2: "libnghttp2-14", libuv: "libuv1",
   "libprometheus-cpp-core": "libprometheus-cpp-core1.0",
+  libabsl_time: "libabsl20220623", libabsl_time_zone: "libabsl20220623", libabsl_strings: "libabsl20220623",
+  libabsl_int128: "libabsl20220623", libabsl_base: "libabsl20220623", libabsl_raw_logging_internal: "libabsl20220623",
+  libabsl_strings_internal: "libabsl20220623", libabsl_throw_delegate: "libabsl20220623", libabsl_spinlock_wait: "libabsl20220623",
+  libabsl_log_severity: "libabsl20220623", libabsl_civil_time: "libabsl20220623", libabsl_bad_variant_access: "libabsl20220623",
   "libstdc++": "", libgcc_s: "", libc: "", libm: "", "ld-linux-x86-64": "", "ld-linux-aarch64": "",
 };
 

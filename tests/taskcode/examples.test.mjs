@@ -48,6 +48,12 @@ describe("examples", () => {
     assert.deepEqual((await complete("many-calls", { calls: 0 })).result, { calls: 0, sum: 0 });
   });
 
+  it("daily-report reports on the day before its tick", async () => {
+    const given = { schedule: "report", tick: "2026-11-22T05:00:00.000Z", input: { team: "sales" } };
+    assert.deepEqual((await complete("daily-report", given)).result, { day: "2026-11-21", team: "sales", orders: 3 });
+    assert.equal((await complete("daily-report")).result.team, "all");
+  });
+
   it("try-catch-finally catches what fails, and runs every block once", async () => {
     const { result, journal } = await complete("try-catch-finally");
     assert.deepEqual(result, {

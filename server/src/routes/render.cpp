@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <ctime>
 
+#include "schedules/spec.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::server {
@@ -52,7 +53,9 @@ JsonObject run_head(const storage::TaskRun& run) {
   }
   if (run.priority != 0) object.number("priority", run.priority);
   text_if(object, "queue_key", run.queue_key);
-  text_if(object, "idempotency_key", run.idempotency_key);
+  if (!is_tick_key(run.idempotency_key)) {
+    text_if(object, "idempotency_key", run.idempotency_key);
+  }
   raw_if(object, "tags", run.tags);
   if (run.crashes != 0) object.number("crashes", run.crashes);
   object.string("created_at", iso_time(run.created_at))

@@ -80,8 +80,13 @@ Result<void> check_parameters(const HttpRequest& request) {
     if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
     if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
   }
-  constexpr std::array<std::string_view, 9> kRoots{"tasks",  "runs",  "stack",    "keystore", "db",
-                                                   "limits", "stats", "services", "readyz"};
+  if (is(request, 0, "schedules")) {
+    if (length == 1) return check_query(query, {"cursor", "limit"});
+    if (is(request, 2, "next")) return check_query(query, {"count"});
+  }
+  constexpr std::array<std::string_view, 10> kRoots{
+      "tasks", "runs", "stack", "schedules", "keystore", "db", "limits", "stats", "services",
+      "readyz"};
   const bool known = length == 0 || std::any_of(kRoots.begin(), kRoots.end(),
                                                 [&](auto root) { return is(request, 0, root); });
   return known ? check_query(query, {}) : success();
@@ -94,6 +99,7 @@ Answer dispatch(RouteContext& context, const HttpRequest& request) {
   if (is(request, 0, "tasks")) co_return co_await route_tasks(context, request);
   if (is(request, 0, "runs")) co_return co_await route_runs(context, request);
   if (is(request, 0, "stack")) co_return co_await route_stack(context, request);
+  if (is(request, 0, "schedules")) co_return co_await route_schedules(context, request);
   if (is(request, 0, "keystore")) co_return co_await route_keystore(context, request);
   co_return co_await route_ops(context, request);
 }

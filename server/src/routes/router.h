@@ -24,6 +24,8 @@
 
 namespace sequential::server {
 
+class Scheduler;  // schedules/scheduler.h
+
 struct RouteOptions {
   std::uint64_t submit_bytes_max = 9ull << 20;
   std::uint64_t publish_bytes_max = 5ull << 20;
@@ -49,6 +51,7 @@ struct RouteContext {
   ChainSigner& signer;
   ChainClient& chain;
   const StoreWatch& store_watch;
+  Scheduler& scheduler;
   const Clock& clock;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining
@@ -68,6 +71,7 @@ Answer route_runs(RouteContext& context, const HttpRequest& request);
 Answer route_children(RouteContext& context, const HttpRequest& request);  // GET /runs?parent=ID
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
+Answer route_schedules(RouteContext& context, const HttpRequest& request);
 Answer route_ops(RouteContext& context, const HttpRequest& request);
 
 // --- for the route groups ---------------------------------------------------------------------

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "postgres/schedules.h"
 #include "postgres/store_templates.h"
 #include "postgres/upkeep.h"
 #include "sequential/base/fault.h"
@@ -22,6 +23,7 @@ PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
       queries_(link_->options().schema),
       newest_run_(newest_run.value),
       news_(*link_, link_->clock()),
+      schedules_(make_schedules(link_->options().schema, schedule_access())),
       leases_(*link_, context_, kLeaseConnections, link_->options().queue_max, true),
       readers_(*link_, context_, link_->options().readers, link_->options().queue_max, false),
       transitions_(*link_, context_, link_->options().connections, link_->options().queue_max,
@@ -30,6 +32,18 @@ PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
 PostgresStore::~PostgresStore() {
   // An answer may issue another request, of any kind: all pools stay until nothing is owed.
   for (std::int64_t owed = owed_.load(); owed != 0; owed = owed_.load()) owed_.wait(owed);
+}
+
+ScheduleAccess PostgresStore::schedule_access() {
+  ScheduleAccess access;
+  access.post = [this](bool writes, auto apply, Done<void> done) {
+    How how;
+    how.pool = writes ? &transitions_ : &readers_;
+    write<void>(std::move(done), how, std::move(apply), [](auto&) {});
+  };
+  access.newest_run = [this] { return TaskRunId(newest_run_.load()); };
+  access.tell_runnable = [this](StackRunId root) { news_.tell_runnable(root); };
+  return access;
 }
 
 // Runnable, and claimed for nobody: whoever hears of it may take it.

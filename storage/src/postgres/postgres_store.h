@@ -16,9 +16,12 @@
 #include "postgres/queries.h"
 #include "postgres/transitions.h"
 #include "sequential/storage/children.h"
+#include "sequential/storage/schedules.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
+
+struct ScheduleAccess;  // schedules.h
 
 class PostgresStore final : public Store, private Children {
  public:
@@ -64,6 +67,8 @@ class PostgresStore final : public Store, private Children {
 
   Children* children() override { return this; }
 
+  Schedules* schedules() override { return schedules_.get(); }
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -92,6 +97,7 @@ class PostgresStore final : public Store, private Children {
   void write(Done<T> done, How how, Apply apply, Touch touch);
   template <class T, class Read>
   void read(Done<T> done, Read read);
+  ScheduleAccess schedule_access();
   void tell(const Wake& wake);
   // Ids for `count` calls, taken from those in stock.
   std::optional<DbError> take_ids(const Try& attempt, std::size_t count,
@@ -105,6 +111,7 @@ class PostgresStore final : public Store, private Children {
   std::mutex ids_mutex_;
   std::deque<std::int64_t> ids_;  // guarded by ids_mutex_
   NewsWire news_;
+  const std::unique_ptr<Schedules> schedules_;
   Pool leases_, readers_, transitions_;  // the last is stopped first
 };
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "sequential/base/fault.h"
+#include "sqlite/schedules.h"
 #include "sqlite/store_templates.h"
 
 namespace sequential::storage::sqlite {
@@ -14,7 +15,10 @@ SqliteStore::SqliteStore(std::string path, std::unique_ptr<FileLock> lock,
       clock_(clock),
       lock_(std::move(lock)),
       writer_(std::move(writer)),
-      readers_(std::move(readers)) {}
+      readers_(std::move(readers)),
+      schedules_(make_schedules([this](auto apply, Done<void> done) {
+        write(std::move(done), std::move(apply));
+      })) {}
 
 SqliteStore::~SqliteStore() {
   // An answer may issue another request, to either side: both stay until nothing is owed.

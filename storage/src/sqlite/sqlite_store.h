@@ -6,6 +6,7 @@
 #include <string>
 
 #include "sequential/storage/children.h"
+#include "sequential/storage/schedules.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -57,6 +58,8 @@ class SqliteStore final : public Store, private Children {
 
   Children* children() override { return this; }
 
+  Schedules* schedules() override { return schedules_.get(); }
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -91,6 +94,7 @@ class SqliteStore final : public Store, private Children {
   std::atomic<std::int64_t> owed_{0};
   std::unique_ptr<Writer> writer_;
   std::unique_ptr<Readers> readers_;
+  const std::unique_ptr<Schedules> schedules_;
 };
 
 }  // namespace sequential::storage::sqlite

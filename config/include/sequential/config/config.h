@@ -113,6 +113,12 @@ struct Limits {
   std::int64_t child_depth = 200;
 };
 
+struct Schedules {
+  int max = 10'000;
+  int catch_up_max = 1'000;
+  int backfill_max = 1'000;
+};
+
 struct KeystoreFile {
   std::string key_file;  // load() fills in the default: keystore.key beside the database
 };
@@ -155,6 +161,7 @@ struct Config {
   Store store;
   Engine engine;
   Limits limits;
+  Schedules schedules;
   KeystoreFile keystore;
   Services services;
   Log log;

@@ -68,9 +68,9 @@ void print_schedule(Session& session, const json& s) {
   }
   if (has(spec, "input")) line("input", fit(spec["input"].dump(), 100));
   const std::int64_t last = number_of(s, "last_run_id");
-  line("last run", last > 0 ? std::to_string(last) + ", started " +
-                                  time_or_dash(s, "last_started_at") + " UTC"
-                            : "none yet");
+  line("last run",
+       last > 0 ? std::to_string(last) + ", started " + time_or_dash(s, "last_started_at") + " UTC"
+                : "none yet");
   line("so far", grouped(number_of(s, "started")) + " started, " +
                      grouped(number_of(s, "skipped")) + " skipped, " +
                      grouped(number_of(s, "missed")) + " missed");
@@ -98,9 +98,9 @@ int schedules_list(Session& session) {
   Table table({"NAME", "STATE", "TASK", "CRON", "TIME ZONE", "NEXT (UTC)", "STARTED"}, {6});
   bool any = false;
   do {
-    const Session::Answer answer = session.ask(
-        {.path = "/schedules?limit=1000" +
-                 (cursor.empty() ? "" : "&cursor=" + percent_encode(cursor))});
+    const Session::Answer answer =
+        session.ask({.path = "/schedules?limit=1000" +
+                             (cursor.empty() ? "" : "&cursor=" + percent_encode(cursor))});
     if (!answer) return answer.exit;
     if (session.json()) {
       session.print_json(answer.response.body);

@@ -277,7 +277,7 @@ class CommandLine {
     set->add_option("--cron", o.cron, "When, such as \"0 6 * * MON-FRI\" or \"@every 90s\"")
         ->required();
     set->add_option("--tz", o.time_zone, "Time zone, such as Europe/Berlin")->capture_default_str();
-    set->add_option("--overlap", o.overlap, "While the last run goes on: skip, queue, cancel, allow")
+    set->add_option("--overlap", o.overlap, "If its last run goes on: skip, queue, cancel, allow")
         ->capture_default_str();
     set->add_option("--jitter", o.jitter, "Start up to so much later, such as 30s");
     set->add_option("--catch-up", o.catch_up, "Missed ticks made up: latest, all, none")

@@ -318,7 +318,8 @@ class Node {
   // A request that came before the drain may be handed a claim after it.
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
-    while ((context_->answering > 0 || scheduler_->busy()) && clock_.monotonic() < deadline && !hurry_) {
+    const auto owed = [this] { return context_->answering > 0 || scheduler_->busy(); };
+    while (owed() && clock_.monotonic() < deadline && !hurry_) {
       pause.expires_after(kDrainPoll);
       co_await pause.async_wait(kToken);
     }

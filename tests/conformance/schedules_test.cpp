@@ -1,4 +1,5 @@
-// Schedules: a tick is started once, whoever tries; what waits, waits; nothing is lost at a restart.
+// Schedules: a tick is started once, whoever tries; what waits, waits; nothing is lost at a
+// restart.
 
 #include "sequential/storage/schedules.h"
 
@@ -55,7 +56,9 @@ class SchedulesTest : public StoreTest {
     p.spec = "{\"of\":\"" + name + "\"}";
     p.overlap = overlap;
     p.next_tick = p.due_at = clock_.now() + in;
-    return put(std::move(p)).value();
+    const auto made = put(std::move(p));
+    EXPECT_TRUE(made.has_value()) << made.error().message;
+    return made.value();
   }
   ScheduleFire tick_of(const Schedule& s) {
     ScheduleFire f;

@@ -5,6 +5,7 @@ import { cli as runCli } from "../support/js/cli.mjs";
 import { Server, STORE } from "../support/js/server.mjs";
 import { gate, openSink, sinkTask } from "../support/js/sink.mjs";
 import { until } from "../support/js/wait.mjs";
+import { endpointCode } from "../support/js/workspace.mjs";
 
 const EVERY_SECOND = "* * * * * *";
 const settings = (sink, more = {}) => ({
@@ -75,6 +76,14 @@ describe(`schedules on ${STORE}`, () => {
     const [run] = await until("a run", async () => (await runsOf(server, "tick-input")).length > 0 && runsOf(server, "tick-input"));
     await pause(server, "tick-input");
     assert.deepEqual((await server.ended(run.id)).result, { schedule: "tick-input", tick: run.tags.tick, input: 7 });
+  });
+
+  it("the example reports on the day before its tick", async () => {
+    await server.publish("daily-report", endpointCode("daily-report"));
+    await make(server, "report", { task: "daily-report", cron: "0 6 * * *", input_with_tick: true });
+    const answer = await post(server, "report", "backfill", { from: "2026-11-20T00:00:00Z", to: "2026-11-21T00:00:00Z" });
+    const run = await server.ended(answer.json().runs[0].taskRunId);
+    assert.deepEqual(run.result, { day: "2026-11-19", orders: 3, by: "report" });
   });
 
   it("paused starts nothing; resumed goes on with the next tick and makes up none", async () => {

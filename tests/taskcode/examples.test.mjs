@@ -49,9 +49,9 @@ describe("examples", () => {
   });
 
   it("daily-report reports on the day before its tick", async () => {
-    const given = { schedule: "report", tick: "2026-11-22T05:00:00.000Z", input: { team: "sales" } };
-    assert.deepEqual((await complete("daily-report", given)).result, { day: "2026-11-21", team: "sales", orders: 3 });
-    assert.equal((await complete("daily-report")).result.team, "all");
+    const given = { schedule: "report", tick: "2026-11-22T05:00:00.000Z", input: {} };
+    assert.deepEqual((await complete("daily-report", given)).result, { day: "2026-11-21", orders: 3, by: "report" });
+    assert.equal((await complete("daily-report")).result.by, "by hand");
   });
 
   it("try-catch-finally catches what fails, and runs every block once", async () => {
@@ -74,14 +74,14 @@ describe("examples", () => {
       return child.result;
     };
     const { result } = await runTask(load("report-per-user"), {
-      input: { users: ["ada", "", "brian"] },
+      input: { users: 3, locked: "user-2" },
       services: { ...services, tasks: { run } },
     });
     assert.deepEqual(started.map(([task]) => task), Array(3).fill("report-per-user"));
     assert.deepEqual(result, {
-      messages: 24,
-      reports: [{ user: "ada", messages: 9 }, { user: "brian", messages: 15 }],
-      failed: [{ user: "", error: "a user is a name" }],
+      messages: 36,
+      reports: [{ user: "user-1", messages: 18 }, { user: "user-3", messages: 18 }],
+      failed: [{ user: "user-2", error: "the mailbox of user-2 is locked" }],
     });
   });
 

@@ -208,7 +208,9 @@ Answer route_execute(RouteContext& context, const HttpRequest& request) {
   submission.task_version = code.value()->version;
   submission.input = execution.input;
   submission.seed = random_bytes(16);
-  if (!submission.idempotency_key.empty()) submission.request_hash = request_hash(submission, execution.version);
+  if (!submission.idempotency_key.empty()) {
+    submission.request_hash = request_hash(submission, execution.version);
+  }
   if (context.options.handoff) submission.handoff = context.options.lease;
   submission.may_block = context.processor.idle();
   auto submit = [&context, &submission](auto done) {

@@ -82,8 +82,8 @@ Answer shown(RouteContext& context, Schedule schedule, int status) {
 
 // Its tick that comes next, if it is not paused. One that has come already stays: an unchanged
 // schedule that is put again loses nothing.
-void set_next(storage::SchedulePut& put, const ScheduleSpec& spec, const Ticks& ticks,
-              WallTime now, const std::optional<WallTime>& kept) {
+void set_next(storage::SchedulePut& put, const ScheduleSpec& spec, const Ticks& ticks, WallTime now,
+              const std::optional<WallTime>& kept) {
   if (put.paused) return;
   put.next_tick = kept ? kept : ticks.next(now);
   if (put.next_tick) put.due_at = due_at(put.name, spec, *put.next_tick);
@@ -261,10 +261,10 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
   }
   if (fired.has_error()) co_return problem(fired.error());
   if (!fired.value().submitted) {
-    co_return problem(Error{Errc::conflict,
-                            "run " + std::to_string(fired.value().previous.value) +
-                                " of this schedule is not over; {\"overlap\": \"allow\"} starts "
-                                "another beside it"});
+    co_return problem(
+        Error{Errc::conflict, "run " + std::to_string(fired.value().previous.value) +
+                                  " of this schedule is not over; {\"overlap\": \"allow\"} starts "
+                                  "another beside it"});
   }
   const auto id = fired.value().submitted->run.value;
   JsonObject data;
@@ -277,8 +277,8 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
 
 // "2026-11-22T06:00:00Z", with or without fractions of a second, or an offset such as +01:00.
 Result<WallTime> read_time(const nlohmann::json& body, const std::string& field) {
-  const Error wrong{Errc::invalid_field,
-                    field + " must be a time such as 2026-11-22T06:00:00Z", field};
+  const Error wrong{Errc::invalid_field, field + " must be a time such as 2026-11-22T06:00:00Z",
+                    field};
   if (!body.contains(field) || !body[field].is_string()) return wrong;
   const auto text = body[field].get<std::string>();
   std::tm tm{};
@@ -325,7 +325,8 @@ Answer backfill(RouteContext& context, const HttpRequest& request, const Schedul
       co_return problem(Error{Errc::invalid_field,
                               "to: there are more than " + std::to_string(most) +
                                   " ticks up to then (schedules.backfill_max); the last that "
-                                  "fits is " + iso_time(wanted.back()),
+                                  "fits is " +
+                                  iso_time(wanted.back()),
                               "to"});
     }
     wanted.push_back(*tick);

@@ -16,8 +16,8 @@ constexpr std::int64_t kEveryMax = 366ll * 24 * 3600;  // seconds
 
 constexpr std::array<std::string_view, 12> kMonths{"JAN", "FEB", "MAR", "APR", "MAY", "JUN",
                                                    "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"};
-constexpr std::array<std::string_view, 7> kWeekdays{"SUN", "MON", "TUE", "WED", "THU", "FRI",
-                                                    "SAT"};
+constexpr std::array<std::string_view, 7> kWeekdays{"SUN", "MON", "TUE", "WED",
+                                                    "THU", "FRI", "SAT"};
 
 struct Field {
   std::string_view name;
@@ -31,9 +31,7 @@ constexpr std::array<Field, 6> kFields{{{"second", 0, 59, {}},
                                         {"month", 1, 12, kMonths},
                                         {"day of the week", 0, 7, kWeekdays}}};
 
-Error wrong(const std::string& why) {
-  return Error{Errc::invalid_field, "cron: " + why, "cron"};
-}
+Error wrong(const std::string& why) { return Error{Errc::invalid_field, "cron: " + why, "cron"}; }
 
 std::string quoted(std::string_view text) { return "\"" + clip_utf8(text, 40) + "\""; }
 

@@ -24,8 +24,7 @@ constexpr const char* kOverlapError =
 
 Scheduler::Scheduler(net::io_context& io, storage::Store& store, Processor& processor,
                      const Clock& clock, SchedulerOptions options)
-    : io_(io),
-      store_(store),
+    : store_(store),
       processor_(processor),
       clock_(clock),
       options_(std::move(options)),

@@ -57,7 +57,6 @@ class Scheduler {
   net::awaitable<Result<void>> complete(storage::Submission& submission, const ScheduleSpec& spec);
   void take_up(storage::Submitted& submitted);
 
-  net::io_context& io_;
   storage::Store& store_;
   Processor& processor_;
   const Clock& clock_;

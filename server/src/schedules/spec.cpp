@@ -69,9 +69,8 @@ Result<void> read_time(ScheduleSpec& spec, const std::string& name, const Json& 
     spec.jitter = Millis{ms};
   } else if (name == "catch_up") {
     const auto* const found =
-        value.is_string()
-            ? std::find(kCatchUps.begin(), kCatchUps.end(), value.get<std::string>())
-            : kCatchUps.end();
+        value.is_string() ? std::find(kCatchUps.begin(), kCatchUps.end(), value.get<std::string>())
+                          : kCatchUps.end();
     if (found == kCatchUps.end()) return field_error(name, "must be latest, all or none");
     spec.catch_up = static_cast<CatchUp>(found - kCatchUps.begin());
   } else {  // catch_up_window_ms
@@ -198,18 +197,17 @@ storage::ScheduleFire plan_fire(const storage::Schedule& schedule, const Schedul
                                 const Ticks& ticks, WallTime now, int catch_up_max) {
   const bool all = spec.catch_up == CatchUp::all;
   const WallTime first = schedule.next_tick.value_or(now);
-  const auto wanted = std::max(all ? static_cast<std::size_t>(catch_up_max) : kMissedCounted,
-                               std::size_t{1});
+  const auto wanted =
+      std::max(all ? static_cast<std::size_t>(catch_up_max) : kMissedCounted, std::size_t{1});
   auto due = newest_ticks(ticks, first, now, wanted).ticks;
   // One that its jitter puts off is not due, nor is what comes behind it.
   const auto not_due = [&](WallTime tick) { return due_at(schedule.name, spec, tick) > now; };
   due.erase(std::find_if(due.begin(), due.end(), not_due), due.end());
   if (due.empty()) due.push_back(first);  // is due, the store says; time zones may have changed
   // What waited for the run before is late only since that ended.
-  const bool waits = spec.overlap == storage::Overlap::queue ||
-                     spec.overlap == storage::Overlap::cancel;
-  const WallTime free_since =
-      waits ? schedule.last_run_ended_at.value_or(WallTime{}) : WallTime{};
+  const bool waits =
+      spec.overlap == storage::Overlap::queue || spec.overlap == storage::Overlap::cancel;
+  const WallTime free_since = waits ? schedule.last_run_ended_at.value_or(WallTime{}) : WallTime{};
   const Millis window =
       spec.catch_up == CatchUp::none ? Millis{kWindowMinMs} : spec.catch_up_window;
   const auto in_time = [&](WallTime tick) {
@@ -243,15 +241,14 @@ storage::Submission submission_of(const std::string& name, const ScheduleSpec& s
   submission.input = spec.input;
   if (spec.input_with_tick) {
     submission.input =
-        std::move(JsonObject().string("schedule", name).string("tick", when).raw("input",
-                                                                                 spec.input))
+        std::move(
+            JsonObject().string("schedule", name).string("tick", when).raw("input", spec.input))
             .text();
   }
   submission.priority = spec.priority;
   submission.seed = random_bytes(16);
   if (key) {
-    submission.idempotency_key =
-        kKeyMark + ("schedule/" + name + "/" + std::to_string(tick.ms));
+    submission.idempotency_key = kKeyMark + ("schedule/" + name + "/" + std::to_string(tick.ms));
   }
   return submission;
 }

@@ -37,9 +37,7 @@ bool is_zone_name(std::string_view name) {
   return !name.starts_with("right/") && !name.starts_with("Fixed/");
 }
 
-std::int64_t floor_seconds(WallTime t) {
-  return t.ms >= 0 ? t.ms / 1000 : -((-t.ms + 999) / 1000);
-}
+std::int64_t floor_seconds(WallTime t) { return t.ms >= 0 ? t.ms / 1000 : -((-t.ms + 999) / 1000); }
 
 // By local times, in order. What a local time means never goes back as local times go on.
 std::optional<std::int64_t> next_by_clock(const Cron& cron, const absl::TimeZone& zone,
@@ -100,7 +98,8 @@ Result<Ticks> Ticks::make(std::string_view cron, std::string_view time_zone) {
 std::optional<WallTime> Ticks::next(WallTime after) const {
   const Cron& cron = parts_->cron;
   if (const std::int64_t every = cron.every().count(); every > 0) {
-    const std::int64_t passed = after.ms >= 0 ? after.ms / every : -((-after.ms + every - 1) / every);
+    const std::int64_t passed =
+        after.ms >= 0 ? after.ms / every : -((-after.ms + every - 1) / every);
     return WallTime{(passed + 1) * every};
   }
   const std::int64_t seconds = floor_seconds(after);

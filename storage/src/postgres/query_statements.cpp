@@ -60,8 +60,8 @@ void QueryStatements::name_lists(const std::string& s) {
       " AND ($5::text = '' OR r.status = $5::text) AND ($6::text = '' OR r.status <> $6::text)" +
       page);
   parent_of = Statement(
-      "SELECT k.parent_run, t.parent_stack_run_id, c.seq, k.depth FROM " + s + "child_tasks k JOIN " +
-      s + "task_runs t ON t.id = k.child_run JOIN " + s +
+      "SELECT k.parent_run, t.parent_stack_run_id, c.seq, k.depth FROM " + s + "child_tasks k"
+      " JOIN " + s + "task_runs t ON t.id = k.child_run JOIN " + s +
       "stack_runs c ON c.id = t.parent_stack_run_id WHERE k.child_run = $1::bigint");
   children_of = Statement(run_columns + with_root + " JOIN " + s +
       "child_tasks k ON k.child_run = t.id WHERE k.parent_run = $1::bigint"

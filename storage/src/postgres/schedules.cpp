@@ -18,8 +18,8 @@ constexpr const char* kColumns =
 struct ScheduleStatements {
   explicit ScheduleStatements(const std::string& schema) {
     const std::string s = "\"" + schema + "\".";
-    const std::string from = kColumns + s + "schedules s LEFT JOIN " + s +
-                             "task_runs t ON t.id = s.last_run ";
+    const std::string from =
+        kColumns + s + "schedules s LEFT JOIN " + s + "task_runs t ON t.id = s.last_run ";
     // Its tick cannot start before the last run is over.
     const std::string blocked =
         "(s.overlap IN ('queue', 'cancel') AND t.id IS NOT NULL AND t.ended_at IS NULL)";
@@ -78,7 +78,7 @@ Error unknown(const std::string& name) {
 std::int64_t or_zero(const std::optional<WallTime>& time) { return time ? time->ms : 0; }
 
 Answered<Schedule> get_schedule(const Try& attempt, const ScheduleStatements& sql,
-                       const std::string& name) {
+                                const std::string& name) {
   Params params;
   params.add(name);
   SEQUENTIAL_ROWS(rows, attempt.run(sql.get, params));
@@ -86,7 +86,8 @@ Answered<Schedule> get_schedule(const Try& attempt, const ScheduleStatements& sq
   return Result<Schedule>(read_schedule(rows, 0));
 }
 
-Answered<Schedule> put_schedule(const Try& attempt, const ScheduleStatements& sql, const SchedulePut& p) {
+Answered<Schedule> put_schedule(const Try& attempt, const ScheduleStatements& sql,
+                                const SchedulePut& p) {
   Params params = attempt.head();
   params.add(p.name).add(p.spec).add(overlap_name(p.overlap)).add(p.paused).add(p.revision);
   params.add(or_zero(p.next_tick)).add(or_zero(p.due_at)).add(p.count_max);
@@ -145,7 +146,7 @@ Submitted read_submitted(const Rows& rows, const Submission& s) {
 }
 
 Answered<ScheduleFired> fire_schedule(const Try& attempt, const ScheduleStatements& sql,
-                             const ScheduleFire& f, TaskRunId floor) {
+                                      const ScheduleFire& f, TaskRunId floor) {
   SEQUENTIAL_ROWS(rows, attempt.run(sql.fire, fire_params(attempt, f, floor)));
   if (rows.text(0, 0) == error_code_name(Errc::schedule_not_found)) {
     return Result<ScheduleFired>(unknown(f.name));
@@ -161,8 +162,8 @@ Answered<ScheduleFired> fire_schedule(const Try& attempt, const ScheduleStatemen
   fired.previous = rows.id<TaskRunId>(0, 3);
   if (fired.what == What::started) {
     fired.submitted = read_submitted(rows, f.submission);
-    attempt.acknowledged({Witness::Kind::run, fired.submitted->run.value,
-                          fired.submitted->created_at.ms, 0});
+    attempt.acknowledged(
+        {Witness::Kind::run, fired.submitted->run.value, fired.submitted->created_at.ms, 0});
   } else {
     attempt.context.history.acknowledged();
   }

@@ -15,8 +15,8 @@ struct ScheduleAccess {
   // Runs that on a connection for transitions or for reads, perhaps several times.
   std::function<void(bool writes, std::function<Answered<void>(const Try&)> apply, Done<void>)>
       post;
-  std::function<TaskRunId()> newest_run;              // an id that was given out before
-  std::function<void(StackRunId)> tell_runnable;      // claimed by nobody
+  std::function<TaskRunId()> newest_run;          // an id that was given out before
+  std::function<void(StackRunId)> tell_runnable;  // claimed by nobody
 };
 
 std::unique_ptr<Schedules> make_schedules(const std::string& schema, ScheduleAccess access);

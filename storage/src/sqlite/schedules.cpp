@@ -128,14 +128,13 @@ Result<ScheduleFired> fire_schedule(Transaction& tx, const ScheduleFire& f) {
   } else {
     SEQUENTIAL_TRY(fired.submitted, submit(tx, f.submission));
   }
-  Statement move(
-      tx.sql.db,
-      "UPDATE schedules SET next_tick = CASE WHEN ?3 THEN ?4 ELSE next_tick END,"
-      " due_at = CASE WHEN ?3 THEN ?5 ELSE due_at END, missed = missed + ?6,"
-      " last_tick = coalesce(?7, last_tick), last_run = coalesce(?8, last_run),"
-      " last_started_at = coalesce(?9, last_started_at), started = started + ?10,"
-      " last_skipped_at = coalesce(?11, last_skipped_at), skipped = skipped + ?12"
-      " WHERE name = ?1 AND revision = ?2");
+  Statement move(tx.sql.db,
+                 "UPDATE schedules SET next_tick = CASE WHEN ?3 THEN ?4 ELSE next_tick END,"
+                 " due_at = CASE WHEN ?3 THEN ?5 ELSE due_at END, missed = missed + ?6,"
+                 " last_tick = coalesce(?7, last_tick), last_run = coalesce(?8, last_run),"
+                 " last_started_at = coalesce(?9, last_started_at), started = started + ?10,"
+                 " last_skipped_at = coalesce(?11, last_skipped_at), skipped = skipped + ?12"
+                 " WHERE name = ?1 AND revision = ?2");
   const bool started = fired.submitted.has_value();
   const bool skipped = fired.what == What::skipped;
   const auto if_so = [](bool so, WallTime time) {
@@ -164,10 +163,9 @@ class SqliteSchedules final : public Schedules {
     });
   }
   void list(std::string after, int limit, Done<std::vector<Schedule>> done) override {
-    ask<std::vector<Schedule>>(std::move(done),
-                               [after = std::move(after), limit](Transaction& tx) {
-                                 return list_schedules(tx, after, limit);
-                               });
+    ask<std::vector<Schedule>>(std::move(done), [after = std::move(after), limit](Transaction& tx) {
+      return list_schedules(tx, after, limit);
+    });
   }
   void remove(std::string name, Done<bool> done) override {
     ask<bool>(std::move(done), [name = std::move(name)](Transaction& tx) -> Result<bool> {

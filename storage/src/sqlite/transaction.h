@@ -104,7 +104,7 @@ void logs_stored(Transaction& tx, TaskRunId run, std::int64_t before,
 // The run has its final status.
 void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at);
 
-// --- their parts ----------------------------------------------------------------------------------
+// --- their parts ---------------------------------------------------------------------------------
 
 // children.cpp: the unfinished children of a cancelled run are to be cancelled, too.
 void note_orphans(Transaction& tx, TaskRunId run, RunStatus status);

@@ -38,8 +38,8 @@ TEST(Cron, TakesListsRangesStepsAndNames) {
 
 TEST(Cron, SundayIsZeroAndSevenAndARangeMayEndWithIt) {
   const Civil sunday{2026, 11, 22, 0, 0, 0}, monday{2026, 11, 23, 0, 0, 0};
-  for (const char* text : {"0 0 * * 0", "0 0 * * 7", "0 0 * * SUN", "0 0 * * 5-7",
-                           "0 0 * * FRI-SUN"}) {
+  for (const char* text :
+       {"0 0 * * 0", "0 0 * * 7", "0 0 * * SUN", "0 0 * * 5-7", "0 0 * * FRI-SUN"}) {
     EXPECT_TRUE(fits(text, sunday)) << text;
     EXPECT_FALSE(fits(text, monday)) << text;
   }

@@ -58,8 +58,9 @@ TEST(Ticks, StepsGoOnThroughBothHoursAndMakeNothingUpForASkippedOne) {
   EXPECT_EQ(ticks("*/30 * * * *", "America/New_York", utc(2026, 11, 1, 4, 59), utc(2026, 11, 1, 7)),
             (Times{"2026-11-01 05:00:00", "2026-11-01 05:30:00", "2026-11-01 06:00:00",
                    "2026-11-01 06:30:00", "2026-11-01 07:00:00"}));
-  EXPECT_EQ(ticks("*/30 * * * *", "Europe/Berlin", utc(2026, 3, 29, 0, 29), utc(2026, 3, 29, 1, 30)),
-            (Times{"2026-03-29 00:30:00", "2026-03-29 01:00:00", "2026-03-29 01:30:00"}));
+  EXPECT_EQ(
+      ticks("*/30 * * * *", "Europe/Berlin", utc(2026, 3, 29, 0, 29), utc(2026, 3, 29, 1, 30)),
+      (Times{"2026-03-29 00:30:00", "2026-03-29 01:00:00", "2026-03-29 01:30:00"}));
   EXPECT_EQ(ticks("0 */2 * * *", "Europe/Berlin", utc(2026, 3, 28, 22), utc(2026, 3, 29, 3)),
             (Times{"2026-03-28 23:00:00", "2026-03-29 02:00:00"}));  // 00:00 and 04:00
 }
@@ -183,11 +184,11 @@ TEST(Ticks, AreThoseThatBruteForceFinds) {
     WallTime around;
   };
   const Day days[] = {
-      {"Europe/Berlin", utc(2026, 3, 28, 12)},      {"Europe/Berlin", utc(2026, 10, 24, 12)},
-      {"America/New_York", utc(2026, 3, 7, 12)},    {"America/New_York", utc(2026, 10, 31, 12)},
-      {"Australia/Lord_Howe", utc(2026, 4, 4)},     {"Australia/Lord_Howe", utc(2026, 10, 3)},
-      {"Pacific/Apia", utc(2011, 12, 29, 12)},      {"America/Sao_Paulo", utc(2018, 11, 3, 12)},
-      {"Africa/Casablanca", utc(2026, 2, 14, 12)},  {"UTC", utc(2026, 2, 28)},
+      {"Europe/Berlin", utc(2026, 3, 28, 12)},     {"Europe/Berlin", utc(2026, 10, 24, 12)},
+      {"America/New_York", utc(2026, 3, 7, 12)},   {"America/New_York", utc(2026, 10, 31, 12)},
+      {"Australia/Lord_Howe", utc(2026, 4, 4)},    {"Australia/Lord_Howe", utc(2026, 10, 3)},
+      {"Pacific/Apia", utc(2011, 12, 29, 12)},     {"America/Sao_Paulo", utc(2018, 11, 3, 12)},
+      {"Africa/Casablanca", utc(2026, 2, 14, 12)}, {"UTC", utc(2026, 2, 28)},
   };
   constexpr std::int64_t kSeconds = 2 * 86'400;
   for (unsigned seed = 1; seed <= 60; ++seed) {
@@ -214,7 +215,9 @@ TEST(Ticks, AreThoseThatBruteForceFinds) {
       const auto after = expected.upper_bound(at / 1000);
       const auto next = all.next({at});
       ASSERT_TRUE(next.has_value());
-      if (after != expected.end()) ASSERT_EQ(next->ms, *after * 1000) << at;
+      if (after != expected.end()) {
+        ASSERT_EQ(next->ms, *after * 1000) << at;
+      }
     }
   }
 }

@@ -93,7 +93,7 @@ async function recovery() {
     await until("the other node to go on", () => newest().calls > last.calls, 60_000);
     const [next] = nodes[1].cluster.rows(nodes[1].database, `SELECT min(ended_at) AS at FROM stack_runs
       WHERE task_run_id = ${id} AND seq > 0 AND ended_at > ${last.at}`);
-    await nodes[1].request("POST", `/runs/${id}/cancel`);
+    await nodes[1].request("POST", `/runs/${id}/cancel`, { json: { force: true } });
     return next.at - last.at;
   } finally {
     for (const node of nodes.reverse()) await node.destroy();

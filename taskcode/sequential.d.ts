@@ -27,6 +27,11 @@ interface CallOptions {
   retry?: RetryOptions | false;
   /** Says that making the call twice does no harm, so that the service may repeat it by itself. */
   idempotent?: boolean;
+  /**
+   * Aborted, the call rejects at once with the signal's reason, and is cancelled if it has not ended. (It may have been
+   * made, or be made still: what is cancelled is the wait for it.)
+   */
+  signal?: AbortSignal;
   /** gapi only: the user to act as; otherwise the `userId` of the call, or the administrator. */
   subject?: string;
   /** gapi only: the OAuth scopes to ask for; otherwise those of the method. */
@@ -92,7 +97,7 @@ declare class TimeoutError extends HostCallError {}
 /** An at-most-once call was under way in a crash; it may or may not have taken effect. `code` is "outcome_unknown". */
 declare class OutcomeUnknownError extends HostCallError {}
 
-/** The call was cancelled. `code` is "cancelled". */
+/** The call was cancelled, or the run is asked to end. `code` is "cancelled". */
 declare class CancelledError extends HostCallError {}
 
 // ---- Tasks that a task starts ---------------------------------------------------------------------------------------
@@ -137,13 +142,15 @@ declare var task: {
   readonly version: number;
   /** When the run was started, in milliseconds since 1970. */
   readonly started: number;
+  /** Aborted when the run is asked to end; the reason is the CancelledError. */
+  readonly signal: AbortSignal;
 };
 
 /**
  * Suspends the task for at least so many milliseconds, or until a time, at most ten years. Durable: it survives restarts of
- * the server.
+ * the server. Rejects with the signal's reason when `signal` is aborted.
  */
-declare function sleep(duration: number | Date): Promise<void>;
+declare function sleep(duration: number | Date, options?: { signal?: AbortSignal }): Promise<void>;
 
 /** What is written here is stored as the run's log, once, however often the code is replayed. */
 declare var console: {
@@ -194,7 +201,7 @@ interface RequestInit {
   headers?: HeadersInit;
   body?: BodyInit | null;
   redirect?: "follow" | "error" | "manual";
-  /** Stops waiting for the response; the request itself goes on. */
+  /** Aborted, fetch rejects with the signal's reason, and the request is cancelled if it has not ended. */
   signal?: AbortSignal;
 }
 

@@ -45,6 +45,14 @@ struct RunsShowOptions {
 };
 int runs_show(Session& session, const RunsShowOptions& options);
 
+struct RunsCancelOptions {
+  std::int64_t id = 0;
+  std::optional<std::int64_t> grace_ms;  // unset: the server's
+  bool force = false;
+  std::string reason;
+};
+int runs_cancel(Session& session, const RunsCancelOptions& options);
+
 struct LogsOptions {
   std::int64_t id = 0;
   bool follow = false;

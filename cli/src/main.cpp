@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <functional>
+#include <map>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -222,6 +223,21 @@ class CommandLine {
         ->needs(wait)
         ->check(whole_number(1, 365 * 86'400));
     on(show, [this](Session& session) { return runs_show(session, show_); });
+    add_runs_cancel(group);
+  }
+
+  void add_runs_cancel(CLI::App* group) {
+    auto* cancel = group->add_subcommand("cancel", "Ask a run to end, and cancel it if it does not");
+    cancel->add_option("id", cancel_.id, "Number of the run")->required()->check(run_id());
+    const std::map<std::string, std::int64_t> units{
+        {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
+    auto* grace =
+        cancel->add_option("--grace", cancel_.grace_ms, "How long it may take, such as 10s")
+            ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+            ->type_name("TIME");
+    cancel->add_flag("--force", cancel_.force, "At once: its code does not see it")->excludes(grace);
+    cancel->add_option("--reason", cancel_.reason, "Part of the error's message");
+    on(cancel, [this](Session& session) { return runs_cancel(session, cancel_); });
   }
 
   void add_logs() {
@@ -360,6 +376,7 @@ class CommandLine {
   RunOptions run_;
   RunsListOptions runs_;
   RunsShowOptions show_;
+  RunsCancelOptions cancel_;
   LogsOptions logs_;
   KeystoreSetOptions key_;
   std::string task_;

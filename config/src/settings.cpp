@@ -214,6 +214,8 @@ constexpr Setting kEngineAndLimits[] = {
     number(INT(schedules.catch_up_max), 1, 100'000, "ticks",
            "Missed ticks that a schedule with catch_up all makes up, the newest ones."),
     number(INT(schedules.backfill_max), 1, 100'000, "runs", "Runs that one backfill may start."),
+    number(INT64(limits.cancel_grace_ms), 0, 24 * kHourMs, "ms",
+           "Time that a cancelled run has to end by itself, if the request names none."),
 };
 
 constexpr Setting kServicesAndLog[] = {

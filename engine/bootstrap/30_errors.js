@@ -54,7 +54,8 @@ function hostError(payload, call) {
   define(error, 'service', call.service);
   define(error, 'method', call.method);
   define(error, 'errors', own(payload, 'errors'));
-  setStack(error, `${errorHeader(error)}${siteFrames(call.site)}`);
+  const frames = call.site === undefined ? '' : siteFrames(call.site);
+  setStack(error, `${errorHeader(error)}${frames}`);
   return error;
 }
 // Deleted first: to redefine it, V8 would format the old one, through the task's own hook.

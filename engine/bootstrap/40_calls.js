@@ -6,6 +6,8 @@ let calls = 0;               // highest call number issued
 let phase = 0;               // 0: loading the code, 1: running, 2: ended
 let calls_in_flight_max = 10000;
 const pending = new NativeMap();  // call number → call
+const dropped = new NativeMap();  // numbers of calls nobody waits for; an outcome is ignored
+let cancellation;            // what the run was told when it was asked to end, as JSON.parse made it
 
 const issued_ok = 0;         // what $.call answers
 const issued_too_large = 1;
@@ -37,8 +39,9 @@ const plain_hooks = freeze({
   __proto__: null, convert: undefined, convertFailure: undefined, timer: undefined,
 });
 
-// `hide`: the outermost function of ours on the stack; traces begin at its caller.
-function issue(service, method, argsText, optionsText, hide, hooks) {
+// `hide`: the outermost function of ours on the stack; traces begin at its caller. `signal`: an
+// AbortSignal that is not aborted, or undefined.
+function issue(service, method, argsText, optionsText, hide, hooks, signal) {
   if (phase === 0) {
     return rejected(new NativeTypeError(
         'host calls can be made only inside the task function, not while its code is loaded'));
@@ -55,10 +58,40 @@ function issue(service, method, argsText, optionsText, hide, hooks) {
   calls = seq;
   let call;
   const promise = new NativePromise((resolve, reject) => {
-    call = { service, method, site, resolve, reject, hooks };
+    call = { service, method, site, resolve, reject, hooks, unlisten: undefined };
   });
   mapSet(pending, seq, call);
+  if (hooks.timer !== undefined) hooks.timer.seq = seq;
+  if (signal !== undefined) {
+    call.unlisten = abortControl.onAbort(signal, () => {
+      if (drop(seq, call)) call.reject(abortControl.reason(signal));
+    });
+  }
   return promise;
+}
+
+// Nobody waits for the call any more. False if it has ended.
+function drop(seq, call) {
+  if (!mapDelete(pending, seq)) return false;
+  mapSet(dropped, seq, true);
+  call.unlisten?.();
+  $.drop(seq);
+  return true;
+}
+
+// The `signal` of an object of options that the task made, if it has one.
+function signalOf(options) {
+  if (!isObject(options)) return undefined;
+  const signal = options.signal ?? undefined;
+  if (signal !== undefined && !abortControl?.isSignal(signal)) {
+    throw new NativeTypeError('The signal option must be an AbortSignal');
+  }
+  return signal;
+}
+function withoutSignal(options) {
+  if (!isObject(options) || isArray(options) || !('signal' in options)) return options;
+  const { signal, ...rest } = options;
+  return rest;
 }
 
 // Reads the elements of an array that the task made, once.
@@ -127,6 +160,7 @@ function optionsToText(options) {
 function callHost(service, method, args, options, hide, hooks) {
   let argsText;
   let optionsText;
+  let signal;
   try {
     if (typeof service !== 'string' || service === '') {
       throw new NativeTypeError('the service of a host call must be a non-empty string');
@@ -138,11 +172,15 @@ function callHost(service, method, args, options, hide, hooks) {
           'the method of a host call must be a non-empty string or an array of strings');
     }
     argsText = argsToText(args, service, method);
-    optionsText = optionsToText(options);
+    signal = signalOf(options);
+    optionsText = optionsToText(withoutSignal(options));
   } catch (error) {
     return rejected(error);
   }
-  return issue(service, method, argsText, optionsText, hide, hooks);
+  if (signal !== undefined && abortControl.aborted(signal)) {
+    return rejected(abortControl.reason(signal));
+  }
+  return issue(service, method, argsText, optionsText, hide, hooks, signal);
 }
 
 define(globalObject, '__callHostTool__', {
@@ -202,9 +240,15 @@ const sleep_hooks = freeze({
 });
 
 define(globalObject, 'sleep', {
-  sleep(duration) {
+  sleep(duration, options) {
     let until = false;
     let ms;
+    let signal;
+    try {
+      signal = signalOf(options);
+    } catch (error) {
+      return rejected(error);
+    }
     if (isObject(duration) && $.kind(duration) === kindDate) {
       until = true;
       ms = dateGetTime(duration);
@@ -215,20 +259,23 @@ define(globalObject, 'sleep', {
       return rejected(new NativeTypeError('sleep takes a number of milliseconds or a valid Date'));
     }
     const text = `[${until ? floor(ms) : max(0, floor(ms))}]`;
-    return issue('timer', until ? 'until' : 'sleep', text, '', globalSleep, sleep_hooks);
+    if (signal !== undefined && abortControl.aborted(signal)) {
+      return rejected(abortControl.reason(signal));
+    }
+    return issue('timer', until ? 'until' : 'sleep', text, '', globalSleep, sleep_hooks, signal);
   },
 }.sleep);
 const globalSleep = globalObject.sleep;
 
-// Timers are calls too, so they survive everything a call survives. A cleared timer's call goes on;
-// its outcome is ignored.
+// Timers are calls too, so they survive everything a call survives. Nobody waits for the call of a
+// timer that was cleared.
 const timer_ms_max = 2 ** 53;
 let timers = 0;                         // highest timer number
 const activeTimers = new NativeMap();   // timer number → timer
 
 function armTimer(timer) {
   issue('timer', 'sleep', `[${timer.ms}]`, '', timer.hide,
-        { __proto__: null, convert: undefined, convertFailure: undefined, timer });
+        { __proto__: null, convert: undefined, convertFailure: undefined, timer }, undefined);
 }
 function addTimer(callback, delay, args, repeat, hide) {
   if (typeof callback !== 'function') {
@@ -240,7 +287,7 @@ function addTimer(callback, delay, args, repeat, hide) {
   let ms = floor(+delay);
   if (!(ms > 0)) ms = repeat ? 1 : 0;
   if (ms > timer_ms_max) ms = timer_ms_max;
-  const timer = { id: ++timers, callback, args, ms, repeat, hide, active: true };
+  const timer = { id: ++timers, callback, args, ms, repeat, hide, active: true, seq: 0 };
   mapSet(activeTimers, timer.id, timer);
   armTimer(timer);
   return timer.id;
@@ -260,6 +307,8 @@ function clearTimer(id) {
   if (timer === undefined) return;
   timer.active = false;
   mapDelete(activeTimers, id);
+  const call = mapGet(pending, timer.seq);
+  if (call !== undefined) drop(timer.seq, call);
 }
 const timerFunctions = {
   setTimeout(callback, delay, ...args) {
@@ -277,13 +326,18 @@ define(globalObject, 'clearTimeout', timerFunctions.clearTimeout);
 define(globalObject, 'clearInterval', timerFunctions.clearInterval);
 
 // ---- delivery of an outcome ---------------------------------------------------------------------
-// Returns false if no call of that number is in flight.
+// Returns false if no call of that number is in flight. Number 0: the run is asked to end.
 function settle(seq, failed, value, at) {
   if (at > now) now = at;
   startTurn();
+  if (seq === 0) {
+    cancelRun(value);
+    return true;
+  }
   const call = mapGet(pending, seq);
-  if (call === undefined) return false;
+  if (call === undefined) return mapDelete(dropped, seq);
   mapDelete(pending, seq);
+  call.unlisten?.();
   const { convert, convertFailure, timer } = call.hooks;
   if (timer !== undefined) {
     if (!failed) {
@@ -309,6 +363,59 @@ function settle(seq, failed, value, at) {
   return true;
 }
 
+// ---- cancellation -------------------------------------------------------------------------------
+let taskSignal;              // task.signal; built on first use
+let cancelReason;            // its reason; likewise
+
+function reasonOfCancel() {
+  if (cancelReason === undefined) {
+    const call = { __proto__: null, service: undefined, method: undefined, site: undefined };
+    cancelReason = hostError(cancellation, call);
+  }
+  return cancelReason;
+}
+function signalOfTask() {
+  if (taskSignal === undefined) {
+    lazyGlobal('AbortSignal');
+    taskSignal = abortControl.make();
+    if (cancellation !== undefined) abortControl.abort(taskSignal, reasonOfCancel());
+  }
+  return taskSignal;
+}
+
+// Whoever waits for a call learns of it, in the order of the calls; timers never fire. Calls made
+// from now on are like any others.
+function cancelRun(payload) {
+  cancellation = payload;
+  const open = [];
+  mapForEach(pending, (call, seq) => append(open, { seq, call }));
+  for (let i = 0; i < open.length; i++) {
+    const { seq, call } = open[i];
+    if (!drop(seq, call)) continue;
+    const { timer } = call.hooks;
+    if (timer === undefined) call.reject(hostError(payload, call));
+    else clearTimer(timer.id);
+  }
+  if (taskSignal !== undefined) abortControl.abort(taskSignal, reasonOfCancel());
+}
+
+// Whether the run ends as cancelled if it throws this.
+function endsAsCancelled(error) {
+  if (cancellation === undefined || !isObject(error) || $.kind(error) === kindProxy) return false;
+  try {
+    return error instanceof CancelledError && getDescriptor(error, 'code')?.value === 'cancelled';
+  } catch {
+    return false;  // a Proxy in the prototype chain
+  }
+}
+
+// Nothing is in flight any more. A run that was asked to end has, then.
+function endCancelled() {
+  if (cancellation === undefined) return false;
+  fail(reasonOfCancel());
+  return true;
+}
+
 // ---- start and end of the run -------------------------------------------------------------------
 function finish(value) {
   phase = 2;
@@ -319,11 +426,11 @@ function finish(value) {
     throw notJson(() => 'the result', error);
   }
   // A function or symbol, or a toJSON that returned one, has no JSON text.
-  $.done(true, text === undefined ? 'null' : text);
+  $.done(true, text === undefined ? 'null' : text, false);
 }
 function fail(error) {
   phase = 2;
-  $.done(false, stringify(describeError(error, 0)));
+  $.done(false, stringify(describeError(error, 0)), endsAsCancelled(error));
 }
 // Everything a task can do to its result happens inside; nothing is awaited but what it returned.
 async function execute(taskFunction, input) {
@@ -352,6 +459,10 @@ function begin(a, b, c, d, startedMs, id, name, version, callsMax, logEntriesMax
   timeOrigin = startedMs;
   calls_in_flight_max = callsMax;
   log_entries_max = logEntriesMax;
-  define(globalObject, 'task', freeze({ id, name, version, started: startedMs }));
+  const task = { id, name, version, started: startedMs };
+  defineProperty(task, 'signal', {
+    __proto__: null, get: signalOfTask, set: undefined, enumerable: false, configurable: false,
+  });
+  define(globalObject, 'task', freeze(task));
   startTurn();
 }

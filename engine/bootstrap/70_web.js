@@ -215,7 +215,7 @@ defineLazyGlobal('AbortSignal', () => {
   class AbortSignal extends lazyGlobal('EventTarget') {
     #aborted = false;
     #reason;
-    #algorithms = [];
+    #algorithms = new NativeMap();  // in the order in which they were added
     #handler = null;
     constructor(key) {
       if (key !== signal_key) throw new NativeTypeError('Illegal constructor');
@@ -257,7 +257,7 @@ defineLazyGlobal('AbortSignal', () => {
       for (let i = 0; i < sources.length && !signal.#aborted; i++) {
         const source = sources[i];
         if (source.#aborted) AbortSignal.#signal(signal, source.#reason);
-        else append(source.#algorithms, () => AbortSignal.#signal(signal, source.#reason));
+        else AbortSignal.#onAbort(source, () => AbortSignal.#signal(signal, source.#reason));
       }
       return signal;
     }
@@ -267,18 +267,26 @@ defineLazyGlobal('AbortSignal', () => {
       signal.#reason = reason === undefined
           ? domException('This operation was aborted', 'AbortError') : reason;
       const algorithms = signal.#algorithms;
-      signal.#algorithms = [];
-      for (let i = 0; i < algorithms.length; i++) algorithms[i]();
+      signal.#algorithms = new NativeMap();
+      mapForEach(algorithms, (algorithm) => algorithm());
       const Event = lazyGlobal('Event');
       const event = new Event('abort');
       eventControl.trust(event);
       dispatch(signal, event);
     }
+    static #onAbort(signal, algorithm) {
+      const key = {};
+      mapSet(signal.#algorithms, key, algorithm);
+      return () => { mapDelete(signal.#algorithms, key); };
+    }
     static control = {
       make: () => new AbortSignal(signal_key),
       abort: (signal, reason) => AbortSignal.#signal(signal, reason),
       isSignal: (value) => isObject(value) && #aborted in value,
-      onAbort(signal, f) { append(signal.#algorithms, f); },
+      aborted: (signal) => signal.#aborted,
+      reason: (signal) => signal.#reason,
+      // Answers a function that forgets it again.
+      onAbort: (signal, algorithm) => AbortSignal.#onAbort(signal, algorithm),
     };
   }
   const dispatch = uncurry(lazyGlobal('EventTarget').prototype.dispatchEvent);

@@ -388,7 +388,6 @@ function requestWith(input, init) {
   const Request = lazyGlobal('Request');
   return new Request(input, init);
 }
-const promiseThen = uncurry(NativePromise.prototype.then);
 
 define(globalObject, 'fetch', {
   fetch(input, init) {
@@ -399,11 +398,10 @@ define(globalObject, 'fetch', {
     try {
       if (arguments.length === 0) throw new NativeTypeError('fetch needs an argument');
       const request = requestControl?.isRequest(input) ? requestWith(input, init) : undefined;
-      signal = request === undefined ? init.signal ?? undefined : requestControl.signal(request);
-      if (signal !== undefined && !abortControl?.isSignal(signal)) {
-        throw new NativeTypeError('The signal option must be an AbortSignal');
+      signal = request === undefined ? signalOf(init) : requestControl.signal(request);
+      if (signal !== undefined && abortControl.aborted(signal)) {
+        return rejected(abortControl.reason(signal));
       }
-      if (signal?.aborted) return rejected(signal.reason);
       text = stringify([request === undefined ? fetchRequest(input, init)
           : requestControl.call(request)]);
       if (typeof text !== 'string' || charCodeAt(text, 0) !== argument_mark) {
@@ -412,14 +410,9 @@ define(globalObject, 'fetch', {
     } catch (error) {
       return rejected(error);
     }
-    const reply = issue('http', 'fetch', text, '', globalFetch, {
+    return issue('http', 'fetch', text, '', globalFetch, {
       __proto__: null, convert: makeReply, convertFailure: fetchFailure, timer: undefined,
-    });
-    if (signal === undefined) return reply;
-    return new NativePromise((resolve, reject) => {
-      abortControl.onAbort(signal, () => reject(signal.reason));
-      promiseThen(reply, resolve, reject);
-    });
+    }, signal);
   },
 }.fetch);
 const globalFetch = globalObject.fetch;

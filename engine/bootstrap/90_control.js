@@ -35,6 +35,10 @@ function reset() {
   groupIndent = '';
   stackTraceLimit = 10;
   mapClear(pending);
+  mapClear(dropped);
+  cancellation = undefined;
+  cancelReason = undefined;
+  taskSignal = undefined;
   mapClear(activeTimers);
   mapClear(counts);
   mapClear(stopwatches);
@@ -42,6 +46,6 @@ function reset() {
 }
 
 return freeze({
-  __proto__: null, begin, start, settle, fail, unhandled, thaw, freeze: freezeRun, reset,
+  __proto__: null, begin, start, settle, fail, endCancelled, unhandled, thaw, freeze: freezeRun, reset,
   pending: () => mapSize(pending), Error: NativeError,
 });

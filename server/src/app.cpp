@@ -152,6 +152,7 @@ RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
   options.chain_bytes_max = static_cast<std::uint64_t>(c.server.chain_bytes_max);
   options.payload_bytes_max = c.limits.payload_bytes;
   options.wait_seconds_max = static_cast<int>(c.server.wait_seconds_max);
+  options.cancel_grace = ms(c.limits.cancel_grace_ms);
   options.api_token = std::move(api_token);
   options.host_names = host_names(c.server);
   options.handoff = c.chain.url.empty();

@@ -140,13 +140,30 @@ describe("the command line", () => {
     assert.equal((await server.ended(runs[0].id)).result, "woke");
   });
 
+  it("runs cancel asks a run to end, and with --force ends it", async () => {
+    file("stubborn.js", "module.exports = async () => { for (;;) { try { await sleep(60_000); } catch { /* goes on */ } } };");
+    ok(await run("publish", "stubborn.js"));
+    const { taskRunId: id } = ok(await run("run", "stubborn", "--json")).json().data;
+    await until("the run to wait", async () => (await server.run(id)).status === "suspended_waiting_child");
+    const asked = ok(await run("runs", "cancel", String(id), "--grace", "5m", "--reason", "no more"));
+    assert.match(asked.stdout, new RegExp(`^run ${id} is asked to end, and is cancelled at .+ if it has not by then`));
+    const shown = ok(await run("runs", "show", String(id), "--json")).json();
+    const left = Date.parse(shown.cancel_at) - Date.now();
+    assert.ok(shown.cancelling && left > 240_000 && left <= 300_000, JSON.stringify(shown));
+    assert.equal((await run("runs", "cancel", String(id), "--grace", "5", "--force")).code, USAGE);
+    assert.equal((await run("runs", "cancel", String(id), "--grace", "soon")).code, USAGE);
+    assert.equal(ok(await run("runs", "cancel", String(id), "--force")).stdout, `run ${id} is cancelled\n`);
+    assert.equal((await run("runs", "cancel", String(id))).code, REFUSED);
+    assert.equal((await run("runs", "cancel", "999999")).code, NOT_FOUND);
+  });
+
   it("runs list and show, logs", async () => {
     const waited = ok(await run("run", "greet", "--input", '{"name":"List"}', "--wait", "--json")).json();
     const listed = ok(await run("runs", "list", "--task", "greet", "--limit", "2"));
     assert.match(listed.stdout, /RUN\s+TASK/);
     assert.match(listed.stdout, new RegExp(`\\b${waited.id}\\b.*greet.*completed`));
     assert.equal(ok(await run("runs", "list", "--json", "--limit", "1")).json().runs[0].id, waited.id);
-    assert.equal(ok(await run("runs", "list", "--status", "cancelled")).stdout, "");
+    assert.equal(ok(await run("runs", "list", "--status", "cancelled", "--task", "greet")).stdout, "");
     assert.equal((await run("runs", "list", "--status", "done")).code, REFUSED);
     assert.equal((await run("runs", "list", "--limit", "0")).code, USAGE);
     const shown = ok(await run("runs", "show", String(waited.id)));

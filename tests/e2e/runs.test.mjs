@@ -220,7 +220,7 @@ describe("runs", () => {
       const id = await server.submit("held", { url: sink.url, n: 3 });
       await until("the call", () => sink.count("held-3") === 1);
       const poll = server.get(`/runs/${id}?wait=20`);
-      const answer = await server.request("POST", `/runs/${id}/cancel`);
+      const answer = await server.request("POST", `/runs/${id}/cancel`, { json: { force: true } });
       assert.deepEqual([answer.status, answer.json().status, answer.json().error.code], [200, "cancelled", "cancelled"]);
       assert.equal((await poll).status, "cancelled");
       hold.open();

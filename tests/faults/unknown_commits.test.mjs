@@ -81,14 +81,25 @@ const PATHS = {
     const [root] = await node.stack(id);
     assert.deepEqual(root.attempts.map((attempt) => attempt.outcome), ["lost"], `run ${n}`);
   }],
-  "cancel": ["cancel_v1", async ({ node, sink, n }) => {
+  "cancel": ["request_cancel_v1", async ({ node, sink, n }) => {
     const held = gate();
     sink.behave = () => held.passed.then(() => undefined);
     const id = await node.submit("serial", { url: sink.url, name: `cancel-${n}`, calls: 1 });
     await until("the call", () => sink.count(`cancel-${n}-1`) === 1);
-    const answer = await node.request("POST", `/runs/${id}/cancel`);
+    const answer = await node.request("POST", `/runs/${id}/cancel`, { json: { force: true } });
     assert.equal(answer.status, 200, answer.text);
     assert.equal(answer.json().status, "cancelled");
+    held.open();
+  }],
+  "a request to end": ["request_cancel_v1", async ({ node, sink, n }) => {
+    const held = gate();
+    sink.behave = () => held.passed.then(() => undefined);
+    const id = await node.submit("serial", { url: sink.url, name: `end-${n}`, calls: 1 });
+    await until("the call", () => sink.count(`end-${n}-1`) === 1);
+    const answer = await node.request("POST", `/runs/${id}/cancel`);
+    assert.equal(answer.status, 200, answer.text);
+    const run = await node.ended(id);
+    assert.deepEqual([run.status, run.error.code, run.outcomes], ["cancelled", "cancelled", 1]);
     held.open();
   }],
   "pause": ["pause_v1", async ({ node, sink, n }) => pauseAndResume(node, sink, `pause-${n}`)],

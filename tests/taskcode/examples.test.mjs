@@ -54,6 +54,20 @@ describe("examples", () => {
     assert.equal((await complete("daily-report")).result.by, "by hand");
   });
 
+  it("graceful-cancel gives its lock back when its work is done, and when it is cancelled", async () => {
+    slept.length = 0;
+    const { result, journal, logs } = await complete("graceful-cancel", { steps: 2 });
+    assert.deepEqual([result, slept, journal.length], [{ done: 2 }, [1000, 1000], 4]);
+    assert.deepEqual(logs.map(({ message }) => message), ["The lock was given back"]);
+    let step = 0;
+    const sleep = async () => {
+      if (++step === 2) throw Object.assign(new Error("so"), { name: "CancelledError", code: "cancelled" });
+    };
+    const ended = await runTask(load("graceful-cancel"), { services: { ...services, timer: { sleep } } });
+    assert.deepEqual([ended.status, ended.error.code], ["failed", "cancelled"]);
+    assert.deepEqual(ended.logs.map(({ message }) => message), ["Cancelled after 1 of 60 steps", "The lock was given back"]);
+  });
+
   it("try-catch-finally catches what fails, and runs every block once", async () => {
     const { result, journal } = await complete("try-catch-finally");
     assert.deepEqual(result, {

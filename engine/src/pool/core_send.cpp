@@ -322,7 +322,9 @@ void Core::on_journal_page(const EnginePtr& engine, const std::shared_ptr<Feed>&
 std::optional<Error> Core::check_page(Feed& feed, RecordedPage& page) const {
   const SliceRequest& request = *feed.job->slice;
   for (RecordedCall& row : page.rows) {
-    if (row.seq != ++feed.rows_seen) {
+    const bool asked_to_end = row.seq == 0 && feed.rows_seen == 0 && !feed.request_seen;
+    if (asked_to_end) feed.request_seen = true;
+    if (!asked_to_end && row.seq != ++feed.rows_seen) {
       return make_error(Errc::corrupt, "the journal of run " + std::to_string(request.run.value) +
                                            " has call " + std::to_string(row.seq) + " where " +
                                            std::to_string(feed.rows_seen) + " is due");

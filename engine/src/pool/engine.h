@@ -89,6 +89,7 @@ struct Feed {
   std::shared_ptr<JournalSource> source;
   std::deque<RecordedPage> pages;
   std::int64_t rows_seen = 0;
+  bool request_seen = false;  // the row of number 0
   bool asking = false;
   bool ended = false;
   std::optional<Error> error;

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "sequential/base/json_text.h"
 
@@ -95,6 +96,7 @@ Result<void> check_status(const protocol::SliceDone& done, const Limits& limits)
     case SliceDoneStatus::completed:
       return check_payload(done.payload, limits.payload_bytes, "a result");
     case SliceDoneStatus::failed:
+    case SliceDoneStatus::cancelled:
       return check_payload_of(done.payload, '{', limits.payload_bytes, "an error");
     case SliceDoneStatus::divergent:
       if (!done.calls.empty()) return violation("a divergent slice with new calls");
@@ -107,6 +109,22 @@ Result<void> check_status(const protocol::SliceDone& done, const Limits& limits)
   return violation("an answer without a result");
 }
 
+// `calls`: how many the run has issued.
+Result<std::vector<std::int64_t>> dropped_calls(const protocol::SliceDone& done,
+                                                std::int64_t calls) {
+  if (done.status == SliceDoneStatus::divergent && !done.dropped.empty()) {
+    return violation("a divergent slice that drops calls");
+  }
+  std::vector<std::int64_t> dropped;
+  dropped.reserve(done.dropped.size());
+  std::int64_t last = 0;
+  for (const auto& [seq] : done.dropped) {
+    if (seq <= last || seq > calls) return violation("a dropped call that was not issued");
+    dropped.push_back(last = seq);
+  }
+  return dropped;
+}
+
 SliceStatus to_status(SliceDoneStatus status) {
   switch (status) {
     case SliceDoneStatus::suspended:
@@ -115,6 +133,8 @@ SliceStatus to_status(SliceDoneStatus status) {
       return SliceStatus::completed;
     case SliceDoneStatus::failed:
       return SliceStatus::failed;
+    case SliceDoneStatus::cancelled:
+      return SliceStatus::cancelled;
     case SliceDoneStatus::divergent:
     case SliceDoneStatus::not_warm:  // refused by check_status
       break;
@@ -131,6 +151,9 @@ Result<SliceResult> to_slice_result(protocol::SliceDone&& done, std::int64_t cal
   SEQUENTIAL_TRY(check_status(done, limits));
   if (static_cast<std::int64_t>(done.calls.size()) > limits.calls_in_flight) {
     return violation("more calls than limits.calls_in_flight");
+  }
+  if (static_cast<std::int64_t>(done.dropped.size()) > limits.calls_in_flight) {
+    return violation("more dropped calls than limits.calls_in_flight");
   }
   if (static_cast<std::int64_t>(done.logs.size()) > limits.log_entries_per_slice + 1) {
     return violation("more log entries than limits.log_entries_per_slice");
@@ -158,6 +181,7 @@ Result<SliceResult> to_slice_result(protocol::SliceDone&& done, std::int64_t cal
     SEQUENTIAL_TRY(check_log(log, limits));
     result.logs.push_back({.level = std::move(log.level), .message = std::move(log.message)});
   }
+  SEQUENTIAL_TRY(result.dropped, dropped_calls(done, seq));
   return result;
 }
 

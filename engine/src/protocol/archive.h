@@ -163,7 +163,7 @@ class Decoder {
   void get(SliceDoneStatus& value) {
     std::uint8_t byte = 0;
     if (!take(&byte, 1)) return;
-    if (byte > static_cast<std::uint8_t>(SliceDoneStatus::not_warm)) {
+    if (byte > static_cast<std::uint8_t>(SliceDoneStatus::cancelled)) {
       fail("no such status");
       return;
     }
@@ -208,7 +208,7 @@ class Decoder {
 
   template <class T>
   std::uint64_t count_max() const {
-    if constexpr (std::is_same_v<T, CallFrame>) {
+    if constexpr (std::is_same_v<T, CallFrame> || std::is_same_v<T, DroppedFrame>) {
       return static_cast<std::uint64_t>(lists_max_->calls_in_flight);
     } else if constexpr (std::is_same_v<T, LogFrame>) {
       return static_cast<std::uint64_t>(lists_max_->log_entries_per_slice) + 1;

@@ -66,9 +66,13 @@ template <class A, Message<LogFrame> M>
 void fields(A& a, M& m) {
   a(m.level, m.message);
 }
+template <class A, Message<DroppedFrame> M>
+void fields(A& a, M& m) {
+  a(m.seq);
+}
 template <class A, Message<SliceDone> M>
 void fields(A& a, M& m) {
-  a(m.run, m.status, m.payload, m.calls, m.logs, m.replayed, m.warm, m.retry_alone, m.resume_us,
+  a(m.run, m.status, m.payload, m.calls, m.logs, m.dropped, m.replayed, m.warm, m.retry_alone, m.resume_us,
     m.cpu_us, m.heap_bytes);
 }
 template <class A, Message<Checked> M>

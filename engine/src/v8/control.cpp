@@ -77,6 +77,11 @@ bool Control::unhandled(v8::Local<v8::Value> reason) const {
   return !invoke("unhandled", 1, &reason).IsEmpty();
 }
 
+bool Control::end_cancelled() const {
+  v8::Local<v8::Value> ended;
+  return invoke("endCancelled", 0, nullptr).ToLocal(&ended) && ended->IsTrue();
+}
+
 std::int64_t Control::pending() const {
   v8::Local<v8::Value> count;
   if (!invoke("pending", 0, nullptr).ToLocal(&count)) return 0;

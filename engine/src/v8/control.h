@@ -39,6 +39,8 @@ class Control {
                  std::int64_t at_ms) const;
   bool fail(v8::Local<v8::Value> error) const;
   bool unhandled(v8::Local<v8::Value> reason) const;
+  // Ends a run that was asked to end and waits for nothing. False: it was not asked.
+  bool end_cancelled() const;
   // Calls in flight.
   std::int64_t pending() const;
   // The language's own Error, whatever the task did to the global of that name.

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,9 @@ struct Effects {
   std::int64_t calls_emitted = 0;  // highest number so far, recorded ones included
   std::vector<protocol::CallFrame> calls;
   std::vector<protocol::LogFrame> logs;
+  // Calls that nobody waits for any more and that have no outcome yet, those of slices that are
+  // replayed included.
+  std::set<std::int64_t> dropped;
   bool logs_dropped = false;  // entries beyond limits.log_entries_per_slice + 1
   std::size_t bytes = 0;      // of calls and logs
   std::int64_t first_effect_us = -1;
@@ -33,6 +37,7 @@ struct Effects {
 
   bool ended = false;  // the task function settled
   bool succeeded = false;
+  bool cancelled = false;  // it was asked to end, and that is how it did
   std::string payload;    // its result or error as JSON
   std::string stop_code;  // a limit that a native found: the slice is being terminated
 

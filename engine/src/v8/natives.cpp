@@ -129,13 +129,21 @@ void log(const Info& info) {
   effects->logs.push_back(std::move(entry));
 }
 
-// done(succeeded, payload)
+// drop(seq): nobody waits for this call any more
+void drop(const Info& info) {
+  Effects* const effects = host_of(info.GetIsolate()).effects;
+  if (effects == nullptr) return;
+  effects->dropped.insert(static_cast<std::int64_t>(info[0].As<v8::Number>()->Value()));
+}
+
+// done(succeeded, payload, cancelled)
 void done(const Info& info) {
   v8::Isolate* const isolate = info.GetIsolate();
   Effects* const effects = host_of(isolate).effects;
   if (effects == nullptr || effects->ended) return;
   effects->ended = true;
   effects->succeeded = info[0]->IsTrue();
+  effects->cancelled = info[2]->IsTrue();
   const auto text = info[1].As<v8::String>();
   // A text over the limit is not copied: that it is over is all that matters.
   if (text->Length() > effects->limits.payload_bytes) {
@@ -227,6 +235,7 @@ constexpr std::array kNatives = {
     Native{"structuredClone", native_structured_clone},
     Native{"urlModule", url_module},
     Native{"digestModule", digest_module},
+    Native{"drop", drop},
 };
 
 }  // namespace

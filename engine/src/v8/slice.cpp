@@ -159,6 +159,7 @@ bool Slice::start(v8::Local<v8::Context> context, TaskFunction& function) {
 bool Slice::deliver(v8::Local<v8::Context> context, const protocol::OutcomeFrame& outcome) {
   v8::Isolate* const isolate = isolate_.isolate();
   delivered_ = outcome.delivered_as;
+  effects_.dropped.erase(outcome.seq);
   return turn([&] {
     const v8::HandleScope handles(isolate);
     const v8::TryCatch caught(isolate);
@@ -195,10 +196,12 @@ Result<void> Slice::take_page(v8::Local<v8::Context> context, protocol::Journal&
   for (protocol::JournalRow& row : page.rows) {
     // A task that ended before its recorded calls: the first of them is what it is compared with.
     if (!going() && row.seq > effects_.calls_emitted + 1) break;
-    const bool due =
-        effects_.matcher.recorded(row.seq, {std::move(row.service), std::move(row.method),
-                                            Hash128{row.args_hash_high, row.args_hash_low}});
-    if (!due) return make_error(Errc::corrupt, "a journal row out of order");
+    if (row.seq > 0) {  // 0 is no call: the run was asked to end
+      const bool due =
+          effects_.matcher.recorded(row.seq, {std::move(row.service), std::move(row.method),
+                                              Hash128{row.args_hash_high, row.args_hash_low}});
+      if (!due) return make_error(Errc::corrupt, "a journal row out of order");
+    }
     if (!going()) continue;
     if (row.outcome) {
       const auto position = row.outcome->delivered_as;
@@ -252,8 +255,26 @@ void Slice::fail_load(v8::Local<v8::Context> context, const LoadProblem& problem
   fail(syntax ? "SyntaxError" : "Error", problem.message, "code_invalid", problem.message + at);
 }
 
+// Nothing that the task waits for can come.
+bool Slice::stuck(v8::Local<v8::Context> context) {
+  if (isolate_.condemned() || effects_.ended || !effects_.calls.empty()) return false;
+  const v8::HandleScope handles(isolate_.isolate());
+  const v8::TryCatch caught(isolate_.isolate());
+  return Control(context).pending() == 0;
+}
+
+void Slice::end_stuck(v8::Local<v8::Context> context) {
+  turn([&] {
+    const v8::HandleScope handles(isolate_.isolate());
+    const v8::TryCatch caught(isolate_.isolate());
+    Control(context).end_cancelled();
+  });
+  if (isolate_.condemned()) return;
+  fail("DeadlockError",
+       "the task waits for a promise that nothing can settle: no call is in flight", "deadlock");
+}
+
 protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
-  v8::Isolate* const isolate = isolate_.isolate();
   protocol::SliceDone done;
   done.run = begin_.run;
   done.replayed = begin_.cold && begin_.calls_recorded > 0;
@@ -261,9 +282,7 @@ protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
   effects_.mark_first_effect();
   done.resume_us = effects_.first_effect_us;
   auto& matcher = effects_.matcher;
-  if (isolate_.condemned()) {
-    conclude_limits(done);
-  } else {
+  if (!isolate_.condemned()) {
     if (begin_.cold && effects_.calls_emitted < begin_.calls_recorded) {
       matcher.missing(effects_.calls_emitted + 1);
     }
@@ -272,18 +291,13 @@ protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
       done.payload = matcher.divergence_json();
       return done;
     }
-    if (effects_.ended) {
-      conclude_end(done);
-    } else if (effects_.calls.empty()) {
-      const v8::HandleScope handles(isolate);
-      const v8::TryCatch caught(isolate);
-      if (Control(context).pending() == 0) {
-        fail("DeadlockError",
-             "the task waits for a promise that nothing can settle: no call is in flight",
-             "deadlock");
-        conclude_end(done);
-      }
-    }
+    if (stuck(context)) end_stuck(context);
+  }
+  if (isolate_.condemned()) {
+    conclude_limits(done);
+  } else {
+    if (effects_.ended) conclude_end(done);
+    conclude_dropped(done);
   }
   done.calls = std::move(effects_.calls);
   done.logs = std::move(effects_.logs);
@@ -326,9 +340,19 @@ void Slice::conclude_limits(protocol::SliceDone& done) {
   effects_.calls.clear();
 }
 
+// The first so many, if there are more: what is not told goes on to its own end.
+void Slice::conclude_dropped(protocol::SliceDone& done) {
+  for (const std::int64_t seq : effects_.dropped) {
+    if (static_cast<std::int64_t>(done.dropped.size()) == host_.limits.calls_in_flight) return;
+    done.dropped.push_back({.seq = seq});
+  }
+}
+
 void Slice::conclude_end(protocol::SliceDone& done) {
   const auto bytes_max = static_cast<std::size_t>(host_.limits.payload_bytes);
-  done.status = effects_.succeeded ? SliceDoneStatus::completed : SliceDoneStatus::failed;
+  done.status = effects_.succeeded   ? SliceDoneStatus::completed
+                : effects_.cancelled ? SliceDoneStatus::cancelled
+                                     : SliceDoneStatus::failed;
   const bool too_large = effects_.payload.size() > bytes_max;
   const bool too_deep = !too_large && json_deeper_than(effects_.payload, kJsonDepthMax);
   if (!too_large && !too_deep) {

@@ -72,6 +72,9 @@ class Slice {
   protocol::SliceDone result(v8::Local<v8::Context> context);
   void conclude_limits(protocol::SliceDone& done);
   void conclude_end(protocol::SliceDone& done);
+  bool stuck(v8::Local<v8::Context> context);
+  void end_stuck(v8::Local<v8::Context> context);
+  void conclude_dropped(protocol::SliceDone& done);
 
   SliceHost& host_;
   const protocol::Begin& begin_;

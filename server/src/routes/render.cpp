@@ -123,12 +123,15 @@ std::string iso_time(WallTime time) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
-std::string render_run(const storage::TaskRun& run, const storage::ChildLink* parent) {
+std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
   JsonObject object = run_head(run);
-  if (parent != nullptr) {
-    object.number("parent_run_id", parent->parent.value)
-        .number("parent_seq", parent->seq)
-        .number("depth", parent->depth);
+  if (extras.parent) {
+    object.number("parent_run_id", extras.parent->parent.value)
+        .number("parent_seq", extras.parent->seq)
+        .number("depth", extras.parent->depth);
+  }
+  if (extras.cancel_at) {
+    object.raw("cancelling", "true").string("cancel_at", iso_time(*extras.cancel_at));
   }
   object.raw("input", run.input).raw("result", run.result).raw("error", run.error);
   return std::move(object).text();

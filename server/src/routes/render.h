@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "sequential/storage/children.h"
+#include "routes/run_view.h"
 #include "sequential/storage/records.h"
 #include "sequential/storage/store.h"
 
@@ -12,8 +12,8 @@ namespace sequential::server {
 
 std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
 
-// With input, result and error; `parent`: where the run hangs, or null.
-std::string render_run(const storage::TaskRun& run, const storage::ChildLink* parent);
+// With input, result, error and what else is known of it.
+std::string render_run(const storage::TaskRun& run, const RunExtras& extras);
 std::string render_run_summary(const storage::TaskRun& run);  // without
 // `attempts` as they are stored: the last try is added from the row.
 std::string render_stack_run(const storage::StackRun& row,

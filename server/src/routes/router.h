@@ -33,6 +33,7 @@ struct RouteOptions {
   std::uint64_t other_bytes_max = 1ull << 20;
   std::int64_t payload_bytes_max = 32ll << 20;
   int wait_seconds_max = 300;
+  Millis cancel_grace{30'000};  // of a cancellation that names none
   std::string api_token;                  // empty: requests need none
   std::vector<std::string> host_names;    // accepted Host names; empty: any
   bool handoff = true;
@@ -69,6 +70,7 @@ Answer route_execute(RouteContext& context, const HttpRequest& request);
 Answer route_tasks(RouteContext& context, const HttpRequest& request);
 Answer route_runs(RouteContext& context, const HttpRequest& request);
 Answer route_children(RouteContext& context, const HttpRequest& request);  // GET /runs?parent=ID
+Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId id);
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
 Answer route_schedules(RouteContext& context, const HttpRequest& request);

@@ -5,8 +5,8 @@
 #include "async.h"
 #include "routes/render.h"
 #include "routes/router.h"
+#include "routes/run_view.h"
 #include "sequential/base/json_text.h"
-#include "sequential/storage/children.h"
 
 namespace sequential::server {
 namespace {
@@ -38,27 +38,16 @@ Answer list(RouteContext& context, const HttpRequest& request) {
   auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
   const auto runs = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
   if (runs.has_error()) co_return problem(runs.error());
-  std::vector<std::string> items;
-  for (const auto& run : runs.value()) items.push_back(render_run_summary(run));
+  const auto items = co_await run_summaries(context, runs.value());
+  if (items.has_error()) co_return problem(items.error());
   JsonObject body;
-  body.raw("runs", json_array(items));
-  if (static_cast<int>(items.size()) == asked) {
+  body.raw("runs", json_array(items.value()));
+  if (static_cast<int>(items.value().size()) == asked) {
     body.string("next_cursor", std::to_string(runs.value().back().id.value));
   } else {
     body.null("next_cursor");
   }
   co_return json_response(200, std::move(body).text());
-}
-
-// Where it hangs is a read more, of child tasks only.
-net::awaitable<std::string> run_with_parent(RouteContext& context, const storage::TaskRun& run) {
-  auto* const children = context.store.children();
-  if (!run.parent_stack_run_id || children == nullptr) co_return render_run(run, nullptr);
-  auto read = [children, &run](auto done) { children->parent_of(run.id, std::move(done)); };
-  const auto link =
-      co_await completes<Result<std::optional<storage::ChildLink>>>(std::move(read));
-  if (link.has_error() || !link.value()) co_return render_run(run, nullptr);
-  co_return render_run(run, &*link.value());
 }
 
 Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
@@ -70,7 +59,7 @@ Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const MonoTime deadline = context.clock.monotonic() + std::chrono::seconds(seconds);
   const auto run = co_await wait_for_run(context, id, deadline, nullptr, false);
   if (run.has_error()) co_return problem(run.error());
-  co_return json_response(200, co_await run_with_parent(context, run.value()));
+  co_return co_await answer_run(context, run.value());
 }
 
 Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
@@ -130,29 +119,6 @@ Answer logs(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   co_return json_response(200, std::move(body).text());
 }
 
-Answer show_again(RouteContext& context, TaskRunId id) {
-  auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
-  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
-  if (run.has_error()) co_return problem(run.error());
-  co_return json_response(200, co_await run_with_parent(context, run.value()));
-}
-
-Answer cancel(RouteContext& context, TaskRunId id) {
-  auto write = [&context, id](auto done) {
-    context.store.cancel(id,
-                         R"({"name":"CancelledError","code":"cancelled",)"
-                         R"("message":"the run was cancelled by an operator"})",
-                         std::move(done));
-  };
-  auto wake = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
-  if (wake.has_error()) co_return problem(wake.error());
-  context.processor.forget(id);
-  context.processor.watch().ended(id);
-  if (wake.value()) context.chain.fire(wake.value()->root);
-  context.processor.cancel_orphans();
-  co_return co_await show_again(context, id);
-}
-
 Answer pause(RouteContext& context, TaskRunId id) {
   auto write = [&context, id](auto done) {
     context.store.pause(id, "operator", {}, std::move(done));
@@ -160,7 +126,7 @@ Answer pause(RouteContext& context, TaskRunId id) {
   const auto paused = co_await completes<Result<void>>(std::move(write));
   if (paused.has_error()) co_return problem(paused.error());
   context.processor.watch().ended(id);
-  co_return co_await show_again(context, id);
+  co_return co_await answer_run(context, id);
 }
 
 Answer resume(RouteContext& context, TaskRunId id) {
@@ -168,7 +134,7 @@ Answer resume(RouteContext& context, TaskRunId id) {
   const auto runnable = co_await completes<Result<std::vector<StackRunId>>>(std::move(write));
   if (runnable.has_error()) co_return problem(runnable.error());
   for (const auto row : runnable.value()) context.chain.fire(row);
-  co_return co_await show_again(context, id);
+  co_return co_await answer_run(context, id);
 }
 
 }  // namespace
@@ -190,7 +156,7 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
   if (path.size() > 3) co_return not_found();
   if (what == "cancel" || what == "pause" || what == "resume") {
     if (request.verb != Verb::post) co_return method_not_allowed("POST");
-    if (what == "cancel") co_return co_await cancel(context, run);
+    if (what == "cancel") co_return co_await cancel_run(context, request, run);
     if (what == "pause") co_return co_await pause(context, run);
     co_return co_await resume(context, run);
   }

@@ -122,6 +122,7 @@ storage::SliceCommit commit_of(engine::SliceResult&& slice, const SliceFacts& fa
   }
   commit.end = slice.status == engine::SliceStatus::suspended   ? storage::SliceEnd::suspended
                : slice.status == engine::SliceStatus::completed ? storage::SliceEnd::completed
+               : slice.status == engine::SliceStatus::cancelled ? storage::SliceEnd::cancelled
                                                                 : storage::SliceEnd::failed;
   commit.flush =
       commit.end == storage::SliceEnd::suspended ? storage::Flush::lazy : storage::Flush::durable;
@@ -155,6 +156,7 @@ SliceDecision decide_slice(Result<engine::SliceResult> result, const SliceFacts&
                            int crashes_max) {
   SliceDecision decision;
   if (result.has_value()) {
+    decision.dropped = std::move(result.value().dropped);
     decision.commit = commit_of(std::move(result).value(), facts);
     return decision;
   }

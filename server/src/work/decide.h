@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sequential/base/error.h"
 #include "sequential/engine/runtime.h"
@@ -53,6 +54,7 @@ enum class SliceVerdict {
 struct SliceDecision {
   SliceVerdict verdict = SliceVerdict::commit;
   storage::SliceCommit commit;  // without calls' delays and without handoff
+  std::vector<std::int64_t> dropped;  // after the commit: calls that nobody waits for any more
   storage::SliceLost lost;
 };
 

@@ -57,7 +57,7 @@ class StoreJournal final : public engine::JournalSource,
   const TaskRunId run_;
   const std::int64_t through_;
   const std::int64_t page_bytes_;
-  std::int64_t after_seq_ = 0;  // touched only between one answer and the next request
+  std::int64_t after_seq_ = -1;  // touched only between one answer and the next request
 };
 
 }  // namespace

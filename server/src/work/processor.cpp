@@ -295,6 +295,7 @@ net::awaitable<int> Processor::sweep(storage::Via via) {
   if (next) in = std::min(in, *next - now);
   if (watch) in = std::min(in, std::max(*watch - now, kLeaseLookPause));
   if (in <= options_.sweep_period) look_in(in);
+  co_await cancel_overdue();
   co_return started;
 }
 

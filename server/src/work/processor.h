@@ -30,6 +30,7 @@
 #include "sequential/base/gate.h"
 #include "sequential/engine/runtime.h"
 #include "sequential/services/service.h"
+#include "sequential/storage/cancellation.h"
 #include "sequential/storage/store.h"
 #include "work/decide.h"
 #include "work/held.h"
@@ -113,6 +114,10 @@ class Processor {
 
   // A run was cancelled: its unfinished children are, too (storage/children.h).
   void cancel_orphans();
+
+  // A request to this node asked the run to end, or cancelled it.
+  void asked_to_end(TaskRunId run, storage::CancelRequested asked);
+  void run_cancelled(TaskRunId run, std::optional<storage::Wake> parent);
 
   // Another node made a stack run runnable without taking it: a sweep pass soon, at most four a
   // second. Another node ended or paused a run.
@@ -223,10 +228,14 @@ class Processor {
   net::awaitable<Result<std::shared_ptr<const engine::TaskCode>>> code_of(TaskFunctionId id);
   std::shared_ptr<const engine::TaskCode> keep_code(storage::TaskFunction function);
   void prepare_calls(storage::SliceCommit& commit) const;
-  net::awaitable<Report> commit_slice(storage::Work work, storage::SliceCommit commit, Turn& turn);
+  net::awaitable<Report> commit_slice(storage::Work work, SliceDecision decision, Turn& turn);
+  net::awaitable<void> cancel_overdue();
+  net::awaitable<void> cancel_now(storage::Cancellation& cancellation, TaskRunId run);
+  void look_for_cancels_in(Millis in);
+  void drop_calls(TaskRunId run, std::vector<std::int64_t> seqs);
   net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost, Turn& turn);
   net::awaitable<void> give_back(storage::Grant grant, Millis again_in);
-  void slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
+  void slice_committed(const SliceDecision& decision, storage::SliceCommitted& done,
                        MonoTime asked, Report& report);
   void woken(storage::Wake wake, MonoTime asked, Report& report);
   void drop_run(TaskRunId run);
@@ -263,6 +272,7 @@ class Processor {
   std::unordered_map<std::string, std::shared_ptr<const engine::TaskCode>> newest_;   // guarded
   std::unordered_set<TaskRunId> slicing_;    // with a slice at work here; guarded
   MonoTime look_at_ = MonoTime::max();       // guarded; when the next look_in pass is to come
+  MonoTime cancels_at_{};                    // guarded; when to look for runs to cancel again
   std::unordered_set<StackRunId> by_timer_;  // fired by a timer, not yet begun; guarded
 };
 

@@ -1,5 +1,6 @@
 // Processor: one slice of task code, from claim to committed calls.
 
+#include <algorithm>
 #include <utility>
 
 #include "async.h"
@@ -76,7 +77,7 @@ net::awaitable<Report> Processor::run_slice(storage::Work work) {
   auto decision = decide_slice(std::move(result), facts, options_.crashes_max);
   switch (decision.verdict) {
     case SliceVerdict::commit:
-      co_return co_await commit_slice(std::move(work), std::move(decision.commit), turn);
+      co_return co_await commit_slice(std::move(work), std::move(decision), turn);
     case SliceVerdict::lost:
       co_return co_await lose_slice(std::move(work), std::move(decision.lost), turn);
     case SliceVerdict::retry:
@@ -222,8 +223,9 @@ void Processor::prepare_calls(storage::SliceCommit& commit) const {
   }
 }
 
-net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::SliceCommit commit,
+net::awaitable<Report> Processor::commit_slice(storage::Work work, SliceDecision decision,
                                                Turn& turn) {
+  storage::SliceCommit& commit = decision.commit;
   prepare_calls(commit);
   commit.may_block = alone();
   auto write = [this, &commit](auto done) { store_.commit_slice(commit, std::move(done)); };
@@ -253,12 +255,14 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, storage::Slic
   }
   held_.remove(work.grant);
   turn.end();  // before the hints that begin the next one
-  slice_committed(commit, committed.value(), asked, report);
+  slice_committed(decision, committed.value(), asked, report);
+  drop_calls(work.grant.run, std::move(decision.dropped));
   co_return report;
 }
 
-void Processor::slice_committed(const storage::SliceCommit& commit, storage::SliceCommitted& done,
+void Processor::slice_committed(const SliceDecision& decision, storage::SliceCommitted& done,
                                 MonoTime asked, Report& report) {
+  const storage::SliceCommit& commit = decision.commit;
   const TaskRunId run = commit.root.run;
   sessions_.advance(commit.root, commit.delivered_through, commit.calls.size(), commit.logs.size());
   report.status = storage::run_status_name(done.status);
@@ -270,6 +274,8 @@ void Processor::slice_committed(const storage::SliceCommit& commit, storage::Sli
   if (done.status == storage::RunStatus::cancelled) cancel_orphans();
   for (std::size_t i = 0; i < done.calls.size(); ++i) {
     storage::CommittedCall& call = done.calls[i];
+    const auto& dropped = decision.dropped;
+    if (std::binary_search(dropped.begin(), dropped.end(), call.seq)) continue;  // never begun
     if (call.work) {
       held_.add(std::move(*call.work), clock_.monotonic(), asked);
       fire(call.id, report);

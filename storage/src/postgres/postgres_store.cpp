@@ -21,6 +21,7 @@ PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
       context_{Statements(link_->options().schema), link_->clock(),
                link_->history(), link_->options().use_given_clock},
       queries_(link_->options().schema),
+      cancellation_(link_->options().schema),
       newest_run_(newest_run.value),
       news_(*link_, link_->clock()),
       schedules_(make_schedules(link_->options().schema, schedule_access())),

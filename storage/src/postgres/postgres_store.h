@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "postgres/cancellation.h"
 #include "postgres/link.h"
 #include "postgres/news.h"
 #include "postgres/pool.h"
@@ -23,7 +24,7 @@ namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children {
+class PostgresStore final : public Store, private Children, public Cancellation {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -69,6 +70,12 @@ class PostgresStore final : public Store, private Children {
 
   Schedules* schedules() override { return schedules_.get(); }
 
+  Cancellation* cancellation() override { return this; }
+  void request_cancel(CancelRequest, Done<CancelRequested>) override;
+  void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
+  void cancels_due(int limit, Done<CancelsDue>) override;
+  void cancelling(TaskRunId, Done<std::optional<Cancelling>>) override;
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -106,6 +113,7 @@ class PostgresStore final : public Store, private Children {
   const std::unique_ptr<Link> link_;
   const Context context_;
   const QueryStatements queries_;
+  const CancellationStatements cancellation_;
   std::atomic<std::int64_t> owed_{0};
   std::atomic<std::int64_t> newest_run_;
   std::mutex ids_mutex_;

@@ -276,7 +276,7 @@ Answer<Result<std::vector<LogEntry>>> Queries::logs(TaskRunId run, std::int64_t 
 Answer<Result<JournalPage>> Queries::journal(TaskRunId run, std::int64_t after_seq,
                                              std::int64_t bytes_max) {
   Params params;
-  params.add(run.value).add(std::max<std::int64_t>(after_seq, 0)).add(bytes_max);
+  params.add(run.value).add(std::max<std::int64_t>(after_seq, -1)).add(bytes_max);
   params.add(kJournalRowsMax);
   SEQUENTIAL_ASK(rows, sql_.journal, params);
   JournalPage page;
@@ -291,7 +291,7 @@ Answer<Result<JournalPage>> Queries::journal(TaskRunId run, std::int64_t after_s
     Outcome& outcome = call.outcome.emplace();
     outcome.seq = call.seq;
     outcome.delivered_as = rows.integer(i, 3);
-    outcome.failed = rows.text(i, 4) == stack_status_name(StackStatus::failed);
+    outcome.failed = call.seq == 0 || rows.text(i, 4) == stack_status_name(StackStatus::failed);
     outcome.at = rows.time(i, 5);
     outcome.payload = rows.bytes(i, 7);
   }
@@ -308,7 +308,8 @@ Answer<Result<std::vector<Outcome>>> Queries::outcomes(TaskRunId run, std::int64
     Outcome& outcome = outcomes.emplace_back();
     outcome.seq = rows.integer(i, 0);
     outcome.delivered_as = rows.integer(i, 1);
-    outcome.failed = rows.text(i, 2) == stack_status_name(StackStatus::failed);
+    outcome.failed =
+        outcome.seq == 0 || rows.text(i, 2) == stack_status_name(StackStatus::failed);
     outcome.at = rows.time(i, 3);
     outcome.payload = rows.bytes(i, 4);
   }

@@ -79,25 +79,33 @@ void QueryStatements::name_contents(const std::string& s) {
       "attempts WHERE stack_run_id = $1::bigint ORDER BY epoch");
   logs = Statement("SELECT n, level, message, fields, at FROM " + s +
       "task_logs WHERE task_run_id = $1::bigint AND n > $2::bigint ORDER BY n LIMIT $3::bigint");
+  // The entry of number 0 is the request to end: the root's row has its position only.
+  const auto of_request = [&s](const std::string& column) {
+    return "CASE WHEN seq = 0 THEN (SELECT c." + column + " FROM " + s +
+           "cancellations c WHERE c.task_run_id = $1::bigint)";
+  };
+  const std::string time = of_request("at") + " ELSE ended_at END";
+  const std::string payload =
+      of_request("error") + " WHEN status = 'failed' THEN error ELSE result END";
   // The lengths are known without reading the payloads; so is whether there is more.
   journal = Statement(
-      "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args,"
-      " CASE WHEN status = 'failed' THEN error ELSE result END,"
+      "SELECT seq, service_name, method_name, delivered_as, status, " + time + ", args, " + payload +
+      ","
       " (SELECT call_count FROM " + s + "stack_runs WHERE task_run_id = $1::bigint AND seq = 0)"
       " FROM (SELECT *, row_number() OVER (ORDER BY seq) AS n, coalesce(sum(bytes) OVER"
       " (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before"
       " FROM (SELECT *, octet_length(args) + CASE WHEN delivered_as = 0 THEN 0 ELSE"
       " coalesce(octet_length(result), 0) + coalesce(octet_length(error), 0) END AS bytes"
       " FROM " + s + "stack_runs"
-      " WHERE task_run_id = $1::bigint AND seq > $2::bigint ORDER BY seq LIMIT $4::bigint) c) p"
+      " WHERE task_run_id = $1::bigint AND seq > $2::bigint AND (seq > 0 OR delivered_as > 0)"
+      " ORDER BY seq LIMIT $4::bigint) c) p"
       " WHERE before < $3::bigint OR n = 1 ORDER BY seq");
   // What came after the journal position that the root's newest slice had seen is of calls from
   // undelivered_seq on; what came before may be of any call.
-  outcomes = Statement("SELECT seq, delivered_as, status, ended_at,"
-      " CASE WHEN status = 'failed' THEN error ELSE result END FROM " + s +
+  outcomes = Statement("SELECT seq, delivered_as, status, " + time + ", " + payload + " FROM " + s +
       "stack_runs WHERE task_run_id = $1::bigint AND seq >= (SELECT CASE"
       " WHEN $2::bigint >= r.journal_length THEN r.call_count + 1"
-      " WHEN $2::bigint >= r.delivered_through THEN r.undelivered_seq ELSE 1 END FROM " +
+      " WHEN $2::bigint >= r.delivered_through THEN r.undelivered_seq ELSE 0 END FROM " +
       s + "stack_runs r WHERE r.task_run_id = $1::bigint AND r.seq = 0)"
       " AND delivered_as > $2::bigint ORDER BY delivered_as LIMIT $3::bigint");
 

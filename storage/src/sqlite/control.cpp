@@ -148,6 +148,7 @@ Result<std::int64_t> clear(Transaction& tx) {
   tx.sql.clear_checkpoints.run();
   tx.sql.clear_children.run();
   tx.sql.clear_orphans.run();
+  tx.sql.cancellation.clear.run();
   tx.sql.clear_stack_runs.run();
   tx.sql.clear_runs.run();
   tx.leases.clear();

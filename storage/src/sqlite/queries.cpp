@@ -288,7 +288,7 @@ Result<JournalPage> Queries::journal(TaskRunId run, std::int64_t after_seq,
   JournalPage page;
   {
     std::int64_t bytes = 0;
-    Cursor row = journal_.query(run.value, std::max<std::int64_t>(after_seq, 0));
+    Cursor row = journal_.query(run.value, std::max<std::int64_t>(after_seq, -1));
     while (row.next()) {
       if (bytes >= bytes_max && !page.rows.empty()) {
         page.more = true;
@@ -304,6 +304,10 @@ Result<JournalPage> Queries::journal(TaskRunId run, std::int64_t after_seq,
       Outcome& outcome = call.outcome.emplace();
       outcome.seq = call.seq;
       outcome.delivered_as = row.integer(3);
+      if (call.seq == 0) {
+        read_cancellation(run, outcome);
+        continue;
+      }
       outcome.failed = row.view(4) == stack_status_name(StackStatus::failed);
       outcome.at = row.time(5);
       outcome.payload = row.text(outcome.failed ? 8 : 7);
@@ -321,12 +325,33 @@ Result<std::vector<Outcome>> Queries::outcomes(TaskRunId run, std::int64_t after
       Outcome& outcome = outcomes.emplace_back();
       outcome.seq = row.integer(0);
       outcome.delivered_as = row.integer(1);
+      if (outcome.seq == 0) {
+        read_cancellation(run, outcome);
+        continue;
+      }
       outcome.failed = row.view(2) == stack_status_name(StackStatus::failed);
       outcome.at = row.time(3);
       outcome.payload = row.text(outcome.failed ? 5 : 4);
     }
   }
   return answer(std::move(outcomes));
+}
+
+void Queries::read_cancellation(TaskRunId run, Outcome& outcome) {
+  Cursor row = cancellation_.query(run.value);
+  outcome.failed = true;
+  if (!row.next()) return;
+  outcome.at = row.time(0);
+  outcome.payload = row.text(1);
+}
+
+Result<std::optional<Cancelling>> Queries::cancelling(TaskRunId run) {
+  std::optional<Cancelling> found;
+  {
+    Cursor row = cancelling_.query(run.value);
+    if (row.next()) found = Cancelling{row.time(0), row.text(1)};
+  }
+  return answer(std::move(found));
 }
 
 Result<StoreStatus> Queries::status(const std::string& path, const Clock& clock) {

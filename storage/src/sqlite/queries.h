@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "sequential/storage/children.h"
+#include "sequential/storage/cancellation.h"
 #include "sequential/storage/store.h"
 #include "sqlite/connection.h"
 
@@ -33,6 +34,8 @@ class Queries {
   Result<JournalPage> journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max);
   Result<std::vector<Outcome>> outcomes(TaskRunId run, std::int64_t after, int limit);
 
+  Result<std::optional<Cancelling>> cancelling(TaskRunId run);
+
   // Counting stack runs by status reads them all: given up, and left out, after a few seconds.
   Result<StoreStatus> status(const std::string& path, const Clock& clock);
 
@@ -43,6 +46,8 @@ class Queries {
   // The value, or the error that stuck while it was read.
   template <class T>
   Result<T> answer(T value);
+  // The journal entry of number 0, whose contents are not in its row.
+  void read_cancellation(TaskRunId run, Outcome& outcome);
   void count_tables(StoreStatus& status);
   void count_runs(StoreStatus& status);
   void count_stack_runs(StoreStatus& status, const Clock& clock);
@@ -113,12 +118,19 @@ class Queries {
 
   Statement journal_{db_,
       "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args, result, error"
-      " FROM stack_runs WHERE task_run_id = ?1 AND seq > ?2 ORDER BY seq"};
+      " FROM stack_runs WHERE task_run_id = ?1 AND seq > ?2 AND (seq > 0 OR delivered_as > 0)"
+      " ORDER BY seq"};
   Statement outcomes_{db_,
       "SELECT seq, delivered_as, status, ended_at, result, error"
       " FROM stack_runs INDEXED BY stack_runs_journal"
       " WHERE task_run_id = ?1 AND delivered_as > ?2 AND delivered_as > 0"
       " ORDER BY delivered_as LIMIT ?3"};
+
+  Statement cancellation_{db_, "SELECT at, error FROM cancellations WHERE task_run_id = ?1"};
+  Statement cancelling_{db_,
+      "SELECT c.deadline, c.error FROM cancellations c JOIN stack_runs r"
+      " ON r.task_run_id = c.task_run_id AND r.seq = 0 WHERE c.task_run_id = ?1"
+      " AND r.ended_at IS NULL AND r.delivered_as > 0 AND c.deadline IS NOT NULL"};
 
   Statement begin_{db_, "BEGIN"};
   Statement commit_{db_, "COMMIT"};

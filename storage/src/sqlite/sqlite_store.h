@@ -7,6 +7,7 @@
 
 #include "sequential/storage/children.h"
 #include "sequential/storage/schedules.h"
+#include "sequential/storage/cancellation.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -14,7 +15,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children {
+class SqliteStore final : public Store, private Children, public Cancellation {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -59,6 +60,12 @@ class SqliteStore final : public Store, private Children {
   Children* children() override { return this; }
 
   Schedules* schedules() override { return schedules_.get(); }
+
+  Cancellation* cancellation() override { return this; }
+  void request_cancel(CancelRequest, Done<CancelRequested>) override;
+  void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
+  void cancels_due(int limit, Done<CancelsDue>) override;
+  void cancelling(TaskRunId, Done<std::optional<Cancelling>>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

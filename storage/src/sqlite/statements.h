@@ -1,6 +1,7 @@
 #pragma once
 // The writer's SQL, prepared once. A member's name is the query's name.
 
+#include "sqlite/cancellation_statements.h"
 #include "sqlite/connection.h"
 
 namespace sequential::storage::sqlite {
@@ -225,6 +226,8 @@ struct Statements {
       " version = excluded.version, key_id = excluded.key_id, updated_at = excluded.updated_at,"
       " sealed = excluded.sealed"};
   Statement keystore_delete{db, "DELETE FROM keystore WHERE namespace = ?1 AND key = ?2"};
+
+  CancellationStatements cancellation{db};
 
   // --- what a start reads ------------------------------------------------------------------------
   Statement open_runs{db,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "sequential/storage/children.h"
+#include "sequential/storage/cancellation.h"
 #include "sequential/storage/store.h"
 #include "sqlite/lease_table.h"
 #include "sqlite/statements.h"
@@ -124,6 +125,9 @@ Result<SliceLostResult> slice_lost(Transaction&, const SliceLost&);
 Result<void> release(Transaction&, const Grant&);
 Result<std::vector<Grant>> extend(Transaction&, const std::vector<Grant>&, const Lease&);
 Result<std::optional<Wake>> cancel(Transaction&, TaskRunId, const std::string& error);
+Result<CancelRequested> request_cancel(Transaction&, const CancelRequest&);
+Result<std::int64_t> drop_calls(Transaction&, TaskRunId, const std::vector<std::int64_t>& seqs);
+Result<CancelsDue> cancels_due(Transaction&, int limit);
 Result<void> pause(Transaction&, TaskRunId, const std::string& reason, const std::string& detail);
 Result<std::vector<StackRunId>> resume(Transaction&, TaskRunId);
 Result<Submitted> start_child(Transaction&, const ChildStart&);

@@ -40,7 +40,8 @@ constexpr Rule kRules[] = {
      " min(c.seq) FILTER (WHERE c.delivered_as > r.delivered_through) AS undelivered"
      " FROM stack_runs c WHERE c.task_run_id = r.task_run_id AND c.seq > 0) c ON true"
      " WHERE r.seq = 0 AND (c.calls <> r.call_count OR c.open <> r.open_calls"
-     " OR c.journal <> r.journal_length OR r.open_seq > coalesce(c.first_open, r.call_count + 1)"
+     " OR greatest(c.journal, r.delivered_as) <> r.journal_length"
+     " OR r.open_seq > coalesce(c.first_open, r.call_count + 1)"
      " OR r.undelivered_seq > c.undelivered"
      " OR r.log_count <> (SELECT count(*) FROM task_logs l WHERE l.task_run_id = r.task_run_id))"},
     {"a root disagrees with its run",

@@ -218,7 +218,7 @@ export class Clients {
 
   async #operate(entry) {
     await pause(this.random.between(0, 150));
-    const answer = await this.#insistently("POST", `/runs/${entry.id}/${entry.operate}`, {});
+    const answer = await this.#insistently("POST", `/runs/${entry.id}/${entry.operate}`, entry.operate === "cancel" ? { force: true } : {});
     insist([200, 202, 409].includes(answer.status), "P1", `${entry.operate} of run ${entry.id}: ${told(answer)}`);
     if (answer.status === 409) return;
     this.world.branch(`an operator's ${entry.operate}`);

@@ -22,7 +22,7 @@ export function journalStatements({ after = 0, through = Number.MAX_SAFE_INTEGER
       WHERE a.seq > 0 AND b.slice < a.slice AND ${within("a.task_run_id")}`,
     journal: `SELECT r.task_run_id, r.journal_length, count(c.id) AS outcomes, count(DISTINCT c.delivered_as) AS positions,
       coalesce(max(c.delivered_as), 0) AS last FROM stack_runs r LEFT JOIN stack_runs c ON c.task_run_id = r.task_run_id
-      AND c.seq > 0 AND c.delivered_as > 0 WHERE r.seq = 0 AND ${within("r.task_run_id")} GROUP BY r.task_run_id, r.journal_length
+      AND c.delivered_as > 0 WHERE r.seq = 0 AND ${within("r.task_run_id")} GROUP BY r.task_run_id, r.journal_length
       HAVING count(c.id) <> coalesce(max(c.delivered_as), 0) OR count(DISTINCT c.delivered_as) <> count(c.id)
       OR r.journal_length <> coalesce(max(c.delivered_as), 0)`,
     logs: `SELECT r.task_run_id, r.log_count, count(l.n) AS lines FROM stack_runs r LEFT JOIN task_logs l

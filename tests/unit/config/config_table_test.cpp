@@ -89,7 +89,7 @@ TEST(Defaults, AreThoseOfTheEngine) {
   EXPECT_EQ(config.limits.frame_bytes, limits.frame_bytes);
   // A member more or less in one of them, besides the server's own.
   constexpr std::size_t kOwn = sizeof(config.limits.child_depth);
-  EXPECT_EQ(sizeof(Limits), sizeof(engine::Limits) + kOwn);
+  EXPECT_EQ(sizeof(Limits), sizeof(engine::Limits) + kOwn + sizeof(config.limits.cancel_grace_ms));
 }
 
 TEST(Defaults, AreThoseOfTheStore) {

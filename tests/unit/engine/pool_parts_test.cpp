@@ -85,6 +85,10 @@ TEST(Validate, WhatIsNotAsPromisedIsRefused) {
       {"log level empty", [](SliceDone& d) { d.logs[0].level = ""; }},
       {"log too long", [](SliceDone& d) { d.logs[0].message.assign(100, 'x'); }},
       {"log not UTF-8", [](SliceDone& d) { d.logs[0].message = "\xed\xa0\x80"; }},
+      {"a dropped call that is none", [](SliceDone& d) { d.dropped = {{0}}; }},
+      {"a dropped call to come", [](SliceDone& d) { d.dropped = {{8}}; }},
+      {"dropped calls out of order", [](SliceDone& d) { d.dropped = {{7}, {1}}; }},
+      {"a dropped call twice", [](SliceDone& d) { d.dropped = {{7}, {7}}; }},
       {"payload when suspended", [](SliceDone& d) { d.payload = "1"; }},
       {"warm at its end",
        [](SliceDone& d) {
@@ -116,6 +120,8 @@ TEST(Validate, EachEndHasThePayloadOfItsKind) {
   EXPECT_EQ(ended(SliceDoneStatus::failed, "{\"name\":\"Error\"}").value().status,
             SliceStatus::failed);
   EXPECT_TRUE(ended(SliceDoneStatus::failed, "\"Error\"").has_error());
+  EXPECT_EQ(ended(SliceDoneStatus::cancelled, "{}").value().status, SliceStatus::cancelled);
+  EXPECT_TRUE(ended(SliceDoneStatus::cancelled, "1").has_error());
   EXPECT_EQ(ended(SliceDoneStatus::divergent, "{}").value().status, SliceStatus::divergent);
   EXPECT_TRUE(ended(SliceDoneStatus::divergent, "[]").has_error());
   EXPECT_TRUE(checked([](SliceDone& done) {

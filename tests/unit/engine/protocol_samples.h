@@ -134,8 +134,9 @@ class Samples {
   SliceDone slice_done() {
     SliceDone done;
     done.run = integer();
-    done.status = static_cast<SliceDoneStatus>(number(5));
+    done.status = static_cast<SliceDoneStatus>(number(6));
     done.payload = text();
+    done.dropped = list<DroppedFrame>([this] { return DroppedFrame{integer()}; });
     done.calls = list<CallFrame>([this] {
       return CallFrame{.seq = integer(),
                        .service = text(),

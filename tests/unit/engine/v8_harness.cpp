@@ -240,6 +240,7 @@ protocol::Begin TestRun::warm_frame() const {
   begin.cold = false;
   begin.delivered_from = delivered_;
   for (std::int64_t position = delivered_ + 1; position <= recorded_; ++position) {
+    if (request && request->delivered_as == position) begin.outcomes.push_back(*request);
     for (const Row& row : rows) {
       if (row.outcome && row.outcome->delivered_as == position)
         begin.outcomes.push_back(*row.outcome);
@@ -253,6 +254,7 @@ std::vector<protocol::Journal> TestRun::pages(std::size_t rows_per_page) const {
   for (std::size_t at = 0; at < rows.size(); at += rows_per_page) {
     protocol::Journal page;
     page.run = options_.id;
+    if (at == 0 && request) page.rows.emplace_back().outcome = request;
     for (std::size_t i = at; i < std::min(rows.size(), at + rows_per_page); ++i) {
       const Hash128 hash = fast_hash(rows[i].call.args);
       page.rows.push_back({.seq = rows[i].call.seq,
@@ -294,6 +296,15 @@ void TestRun::record_outcome(std::int64_t seq, const Answer& answer) {
                                        .failed = answer.failed,
                                        .payload = answer.payload,
                                        .at_ms = options_.started_at_ms + 13 * recorded_};
+}
+
+void TestRun::ask_to_end(const Answer& answer) {
+  ++recorded_;
+  request = protocol::OutcomeFrame{.seq = 0,
+                                   .delivered_as = recorded_,
+                                   .failed = true,
+                                   .payload = answer.payload,
+                                   .at_ms = options_.started_at_ms + 13 * recorded_};
 }
 
 std::optional<std::int64_t> TestRun::choose() {

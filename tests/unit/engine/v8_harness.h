@@ -118,6 +118,8 @@ class TestRun {
   protocol::SliceDone begin_cold(EngineProcess& engine, bool with_code = true);
   // Records an outcome; the next slice delivers it.
   void record_outcome(std::int64_t seq, const Answer& answer);
+  // Likewise, a request that the run end.
+  void ask_to_end(const Answer& answer);
   protocol::SliceDone deliver_warm(EngineProcess& engine);
 
   // To the end.
@@ -132,6 +134,7 @@ class TestRun {
     std::optional<protocol::OutcomeFrame> outcome;
   };
   std::vector<Row> rows;
+  std::optional<protocol::OutcomeFrame> request;  // that it end
   std::vector<protocol::LogFrame> logs;
 
  private:

@@ -98,7 +98,7 @@ struct Engine {
   int crashes_max = 3;
 };
 
-// The same members as engine::Limits (a test holds them together), then the server's own.
+// The same members as engine::Limits (a test holds them together), then those of the server alone.
 struct Limits {
   std::int64_t heap_bytes = 128ll << 20;
   std::int64_t buffer_bytes = 64ll << 20;
@@ -111,6 +111,7 @@ struct Limits {
   std::int64_t log_message_bytes = 8'192;
   std::int64_t frame_bytes = 80ll << 20;
   std::int64_t child_depth = 200;
+  std::int64_t cancel_grace_ms = 30'000;
 };
 
 struct Schedules {

@@ -29,6 +29,10 @@
 //   JSON that check_json takes (depth too), empty when suspended, an object when failed or
 //   divergent; args an array, options an object or empty; calls numbered on from calls_recorded,
 //   none when divergent; all texts UTF-8 and within Limits and the constants below.
+// - An outcome of number 0, the first row of a journal that has it, is no call's: the run is asked to
+//   end. It has no call of its own to be compared with.
+// - `dropped` are calls that nobody in the run waits for any more: rising, each issued by this run.
+//   cancelled says that a run that was asked to end has done so; it could as well say failed.
 // - Task code runs on the engine's main thread: its CPU time is what the broker's hard limit reads.
 // - An engine ends when its socket ends. Anything else that is not said here is a violation, for
 //   which either side ends the engine.
@@ -49,7 +53,7 @@
 
 namespace sequential::engine::protocol {
 
-inline constexpr std::uint32_t kVersion = 2;
+inline constexpr std::uint32_t kVersion = 3;
 inline constexpr int kSocketFd = 3;
 inline constexpr std::size_t kNameBytesMax = 1'024;      // a call's service or method, each
 inline constexpr std::size_t kSourceNameBytesMax = 16'384;  // of Checked, its escapes included
@@ -121,13 +125,24 @@ struct CallFrame {
 struct LogFrame {
   std::string level, message;
 };
-enum class SliceDoneStatus : std::uint8_t { suspended, completed, failed, divergent, not_warm };
+struct DroppedFrame {
+  std::int64_t seq = 0;
+};
+enum class SliceDoneStatus : std::uint8_t {
+  suspended,
+  completed,
+  failed,
+  divergent,
+  not_warm,
+  cancelled,
+};
 struct SliceDone {
   std::int64_t run = 0;
   SliceDoneStatus status = SliceDoneStatus::suspended;
   std::string payload;  // as SliceResult::payload
   std::vector<CallFrame> calls;
   std::vector<LogFrame> logs;  // at most limits.log_entries_per_slice, and one that says so
+  std::vector<DroppedFrame> dropped;
   bool replayed = false;
   bool warm = false;  // the context is kept; its position is Begin.delivered_through
   // The isolate was condemned by this slice: the run must be started again, alone, from its

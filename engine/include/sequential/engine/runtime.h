@@ -11,8 +11,8 @@
 // Lifetime: requests are moved in; a JournalSource outlives the slice (shared_ptr).
 // Errors:   overloaded if limits.engine_queue slices already wait; shutting_down.
 // Trust:    everything in a SliceResult came from a process that hostile code may own. The runtime
-//           has checked its shape, sizes, UTF-8, JSON validity, and that call numbers are
-//           contiguous after `calls_recorded`; nothing more.
+//           has checked its shape, sizes, UTF-8, JSON validity, that call numbers are contiguous
+//           after `calls_recorded`, and that dropped calls are among those; nothing more.
 
 #include <cstdint>
 #include <functional>
@@ -28,7 +28,7 @@
 namespace sequential::engine {
 
 struct Delivered {  // one outcome, as the task will see it
-  std::int64_t seq = 0;
+  std::int64_t seq = 0;  // 0: the run is asked to end; the payload is the error
   std::int64_t delivered_as = 0;
   bool failed = false;
   std::string payload;  // JSON text
@@ -36,6 +36,7 @@ struct Delivered {  // one outcome, as the task will see it
 };
 
 struct RecordedCall {
+  // 0, only as the first row and with an outcome: no call; the run was asked to end.
   std::int64_t seq = 0;
   std::string service, method, args;
   std::optional<Delivered> outcome;
@@ -92,6 +93,7 @@ enum class SliceStatus {
   completed,  // payload: the result
   failed,     // payload: the error {name, message, code, stack}; also limits that end a run
   divergent,  // payload: {seq, recorded:{service,method,args}, replayed:{…}} (either may be null)
+  cancelled,  // payload: the error; of a run that was asked to end
 };
 
 struct SliceResult {
@@ -99,6 +101,9 @@ struct SliceResult {
   std::string payload;
   std::vector<IssuedCall> calls;
   std::vector<IssuedLog> logs;  // only those after logs_recorded
+  // Calls that nobody waits for any more, in rising order: of this slice or, once more, of those
+  // that were replayed.
+  std::vector<std::int64_t> dropped;
   bool replayed = false;        // cold with a journal
   std::int64_t resume_us = 0;   // from the request reaching the engine to its first new effect
   std::int64_t cpu_us = 0;

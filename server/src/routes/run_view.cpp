@@ -1,0 +1,73 @@
+#include "routes/run_view.h"
+
+#include <array>
+#include <utility>
+
+#include "async.h"
+#include "routes/render.h"
+#include "sequential/storage/cancellation.h"
+
+namespace sequential::server {
+namespace {
+
+namespace net = boost::asio;
+
+net::awaitable<Result<void>> read_parent(RouteContext& context, const storage::TaskRun& run,
+                                         RunExtras& extras) {
+  auto* const children = context.store.children();
+  if (!run.parent_stack_run_id || children == nullptr) co_return success();
+  auto read = [children, id = run.id](auto done) { children->parent_of(id, std::move(done)); };
+  auto link = co_await completes<Result<std::optional<storage::ChildLink>>>(std::move(read));
+  if (link.has_error()) co_return std::move(link).error();
+  extras.parent = std::move(link).value();
+  co_return success();
+}
+
+net::awaitable<Result<void>> read_cancelling(RouteContext& context, const storage::TaskRun& run,
+                                             RunExtras& extras) {
+  auto* const cancellation = context.store.cancellation();
+  if (storage::is_terminal(run.status) || cancellation == nullptr) co_return success();
+  auto read = [cancellation, id = run.id](auto done) {
+    cancellation->cancelling(id, std::move(done));
+  };
+  auto found = co_await completes<Result<std::optional<storage::Cancelling>>>(std::move(read));
+  if (found.has_error()) co_return std::move(found).error();
+  if (found.value()) extras.cancel_at = found.value()->deadline;
+  co_return success();
+}
+
+using Part = net::awaitable<Result<void>> (*)(RouteContext&, const storage::TaskRun&, RunExtras&);
+constexpr std::array<Part, 2> kParts = {read_parent, read_cancelling};
+
+}  // namespace
+
+net::awaitable<Result<RunExtras>> run_extras(RouteContext& context, const storage::TaskRun& run) {
+  RunExtras extras;
+  for (const Part part : kParts) {
+    auto read = co_await part(context, run, extras);
+    if (read.has_error()) co_return std::move(read).error();
+  }
+  co_return extras;
+}
+
+Answer answer_run(RouteContext& context, const storage::TaskRun& run) {
+  const auto extras = co_await run_extras(context, run);
+  if (extras.has_error()) co_return problem(extras.error());
+  co_return json_response(200, render_run(run, extras.value()));
+}
+
+Answer answer_run(RouteContext& context, TaskRunId id) {
+  auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
+  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
+  if (run.has_error()) co_return problem(run.error());
+  co_return co_await answer_run(context, run.value());
+}
+
+net::awaitable<Result<std::vector<std::string>>> run_summaries(
+    RouteContext& /*context*/, const std::vector<storage::TaskRun>& runs) {
+  std::vector<std::string> items;
+  for (const auto& run : runs) items.push_back(render_run_summary(run));
+  co_return items;
+}
+
+}  // namespace sequential::server

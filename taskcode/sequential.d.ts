@@ -175,6 +175,17 @@ declare var console: {
   timeEnd(label?: string): void;
 };
 
+// ---- For those who watch the run (docs/events.md) -------------------------------------------------------------------
+
+/**
+ * What the run shows of itself from now on: any JSON value of at most `limits.status_bytes` (a RangeError above it). Stored
+ * with the calls that follow; the last of several counts. Not a call: it returns at once.
+ */
+declare function setStatus(value: unknown): void;
+
+/** How far the run is, with how much there is to do and a few words, if known. Stored like the status. */
+declare function progress(done: number, total?: number | null, message?: string | null): void;
+
 // ---- Timers: durable, like sleep ------------------------------------------------------------------------------------
 
 declare function setTimeout<A extends unknown[]>(callback: (...args: A) => void, ms?: number, ...args: A): number;

@@ -15,13 +15,24 @@ namespace sequential::cli {
 namespace {
 
 struct Received {
+  CURL* curl = nullptr;
+  const Request* request = nullptr;
   std::string body;
   bool too_large = false;
+  bool stopped = false;
 };
 
 std::size_t on_body(char* data, std::size_t size, std::size_t count, void* to) {
   auto& received = *static_cast<Received*>(to);
   const std::size_t bytes = size * count;
+  if (received.request->on_piece) {
+    long status = 0;
+    curl_easy_getinfo(received.curl, CURLINFO_RESPONSE_CODE, &status);
+    if (status == 200) {
+      received.stopped = !received.request->on_piece(std::string_view(data, bytes));
+      return received.stopped ? 0 : bytes;
+    }
+  }
   if (received.body.size() + bytes > kResponseBytesMax) {
     received.too_large = true;
     return 0;
@@ -31,8 +42,11 @@ std::size_t on_body(char* data, std::size_t size, std::size_t count, void* to) {
 }
 
 // Called by libcurl about once a second and whenever a signal wakes it.
-int on_progress(void* request, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
-  return static_cast<const Request*>(request)->interruptible && Interrupt::requested() ? 1 : 0;
+int on_progress(void* to, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
+  auto& received = *static_cast<Received*>(to);
+  if (received.request->interruptible && Interrupt::requested()) return 1;
+  if (received.request->on_tick) received.stopped |= !received.request->on_tick();
+  return received.stopped ? 1 : 0;
 }
 
 struct FreeList {
@@ -87,6 +101,8 @@ Result<Response> Client::send(const Request& request) {
   CURL* curl = curl_.get();
   curl_easy_reset(curl);  // keeps the connection
   Received received;
+  received.curl = curl;
+  received.request = &request;
   char detail[CURL_ERROR_SIZE] = "";
   const std::string url = server_ + request.path;
   HeaderList headers;
@@ -112,17 +128,23 @@ Result<Response> Client::send(const Request& request) {
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &received);
   curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
   curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, &on_progress);
-  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &request);
+  curl_easy_setopt(curl, CURLOPT_XFERINFODATA, &received);
+  if (request.silence_max.count() > 0) {
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_LIMIT, 1L);
+    curl_easy_setopt(curl, CURLOPT_LOW_SPEED_TIME,
+                     static_cast<long>(request.silence_max.count() / 1'000));
+  }
   if (is_loopback_url(server_)) curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
 
   const CURLcode code = curl_easy_perform(curl);
   if (received.too_large) {
     return Error(Errc::response_too_large, "The answer is larger than 256 MiB");
   }
-  if (code != CURLE_OK) return transport_error(code, detail, server_);
+  if (code != CURLE_OK && !received.stopped) return transport_error(code, detail, server_);
   long status = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
-  return Response{.status = static_cast<int>(status), .body = std::move(received.body)};
+  return Response{.status = static_cast<int>(status), .body = std::move(received.body),
+                  .stopped = received.stopped};
 }
 
 std::string percent_encode(std::string_view text) {

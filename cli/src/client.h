@@ -7,6 +7,7 @@
 //           response_too_large, config_invalid (a URL that is none). Any answer is a Response.
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,11 +30,16 @@ struct Request {
   std::string body = {};
   Millis timeout = kRequestTimeout;
   bool interruptible = true;  // Ctrl-C ends the request; false: its answer is waited for
+  // The body of a 200 goes here as it comes, and nowhere else; false ends the request.
+  std::function<bool(std::string_view)> on_piece = {};
+  std::function<bool()> on_tick = {};  // about once a second; false ends the request
+  Millis silence_max{0};               // so long without a byte is an error; 0: see timeout
 };
 
 struct Response {
   int status = 0;
   std::string body;
+  bool stopped = false;  // by on_piece or on_tick
 };
 
 class Client {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "commands.h"
+#include "events.h"
 #include "follow.h"
 #include "interrupt.h"
 #include "json_body.h"
@@ -83,6 +84,10 @@ std::string head_of(Session& session, const json& run) {
   const std::string took = duration_of(run, "created_at", "ended_at");
   if (!took.empty()) ended += " (" + took + ")";
   out += row("ended", ended);
+  if (has(run, "state")) {
+    const json& state = run["state"];
+    if (has(state, "progress")) out += row("progress", show_progress(state["progress"], 20));
+  }
   out += row("calls", grouped(number_of(run, "calls")));
   out += row("logs", grouped(number_of(run, "logs")));
   out += row("parent", has(run, "parent_run_id") ? "run " + text_of(run, "parent_run_id") +
@@ -167,6 +172,23 @@ class LogPrinter {
   bool begun_ = false, some_ = false;
 };
 
+// Prints entries as they are stored, and notes how far it came and whether the run is settled.
+EventReader::End follow_logs(EventReader& events, LogPrinter& print, std::int64_t& after,
+                             bool& ended) {
+  EventReader::Callbacks callbacks;
+  callbacks.event = [&](const std::string& name, const std::string& data) {
+    const json body = parse_body(data).value_or(json::object());
+    if (name == "log") {
+      print.page(data, json::array({body}));
+      after = std::max(after, number_of(body, "n"));
+    }
+    if (name == "end" || (name == "run" && is_settled(text_of(body, "status")))) ended = true;
+    return !ended && !Interrupt::requested();
+  };
+  callbacks.tick = [] { return !Interrupt::requested(); };
+  return events.read(callbacks);
+}
+
 }  // namespace
 
 int runs_list(Session& session, const RunsListOptions& options) {
@@ -220,6 +242,7 @@ int runs_show(Session& session, const RunsShowOptions& options) {
   }
   const json run = parse_body(body).value_or(json::object());
   session.print(head_of(session, run) +
+                payload(session, "status", json_member(json_member(body, "state"), "status")) +
                 payload(session, "pause_detail", json_member(body, "pause_detail")) +
                 payload(session, "input", json_member(body, "input")) +
                 payload(session, "result", json_member(body, "result")) +
@@ -237,6 +260,8 @@ int logs(Session& session, const LogsOptions& options) {
   const std::string path = "/runs/" + std::to_string(options.id);
   std::int64_t after = 0;
   bool ended = !options.follow;
+  EventReader events(session, options.id);
+  bool streams = options.follow;
   for (;;) {
     const Session::Answer answer =
         session.ask({.path = path + "/logs?limit=" + std::to_string(kLogsPage) +
@@ -251,6 +276,12 @@ int logs(Session& session, const LogsOptions& options) {
     if (ended) {
       print.end(after);
       return kExitOk;
+    }
+    if (streams) {
+      events.after(after);
+      streams = follow_logs(events, print, after, ended) == EventReader::End::over;
+      if (Interrupt::requested()) return kExitStillRunning;
+      if (streams) continue;
     }
     // Nothing new: wait a little for the run's end, then look once more.
     const Session::Answer run = session.ask(

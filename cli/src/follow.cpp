@@ -1,12 +1,14 @@
 #include "follow.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
+#include "events.h"
 #include "interrupt.h"
 #include "json_body.h"
 #include "sequential/base/json_text.h"
@@ -18,11 +20,25 @@ using nlohmann::json;
 
 constexpr std::int64_t kLiveWaitSeconds = 1;    // how old a progress line may be
 constexpr std::int64_t kQuietWaitSeconds = 20;  // one request per so long when nobody looks
+constexpr int kBarColumns = 20;                 // of a progress bar
 constexpr Millis kPollPauseMin{200};            // when the server answers without waiting
 constexpr Millis kAwayPause{500};
 
 Millis since(MonoTime start) {
   return std::chrono::duration_cast<Millis>(system_clock().monotonic() - start);
+}
+
+// What the run shows of itself, for a line: its progress, else its status if that is short.
+std::string show_state(const json& record, int bar_columns) {
+  if (!has(record, "state")) return "";
+  const json& state = record["state"];
+  std::string out = has(state, "progress") ? show_progress(state["progress"], bar_columns) : "";
+  if (out.empty() && has(state, "status")) {
+    out = state["status"].is_string()
+              ? state["status"].get<std::string>()
+              : state["status"].dump(-1, ' ', false, json::error_handler_t::replace);
+  }
+  return out.empty() ? out : out + "  ";
 }
 
 // The one line that is rewritten in place.
@@ -46,6 +62,7 @@ class Progress {
       rate_at_ = now;
     }
     std::string line = "run " + std::to_string(run) + "  " + text_of(record, "status") + "  " +
+                       show_state(record, kBarColumns) +
                        grouped(calls) + (calls == 1 ? " call  " : " calls  ") + show_rate() + "  " +
                        show_duration_ms(since(start_).count());
     if (!last_log.empty()) line += "  " + last_log;
@@ -92,7 +109,7 @@ class Follower {
 
   Followed follow() {
     for (;;) {
-      const std::int64_t wait = wait_seconds();
+      const std::int64_t wait = streams_ ? 0 : wait_seconds();
       const MonoTime asked = system_clock().monotonic();
       auto sent = session_.client().send(
           {.path = path() + "?wait=" + std::to_string(wait),
@@ -105,11 +122,15 @@ class Follower {
         return {.exit = session_.report(problem_of(sent.value())), .body = {}};
       } else {
         away_since_.reset();
-        const json record = parse_body(sent.value().body).value_or(json::object());
+        json record = parse_body(sent.value().body).value_or(json::object());
         if (is_settled(text_of(record, "status"))) {
           return {.exit = kExitOk, .body = std::move(sent.value().body)};
         }
-        if (progress_.live()) progress_.show(run_, record, last_log());
+        if (streams_) {
+          stream(std::move(record));
+        } else if (progress_.live()) {
+          progress_.show(run_, record, last_log());
+        }
         if (since(asked) < kPollPauseMin) Interrupt::pause(kPollPauseMin);
       }
       if (Interrupt::requested()) return leave("Interrupted.");
@@ -119,6 +140,39 @@ class Follower {
 
  private:
   std::string path() const { return "/runs/" + std::to_string(run_); }
+
+  // Shows what happens as it happens, until the run is settled or the stream is over.
+  void stream(json record) {
+    const auto show = [&] { progress_.show(run_, record, last_log_); };
+    const auto in_time = [&] {
+      return !Interrupt::requested() && (timeout_.count() == 0 || since(start_) < timeout_);
+    };
+    EventReader::Callbacks callbacks;
+    callbacks.event = [&](const std::string& name, const std::string& data) {
+      const json body = parse_body(data).value_or(json::object());
+      if (name == "log") {
+        last_log_ = text_of(body, "message");
+        last_log_ = last_log_.substr(0, last_log_.find('\n'));
+      } else if (name == "state") {
+        record["state"] = body;
+      } else if (name == "run") {
+        if (is_settled(text_of(body, "status"))) return false;
+        const json state = has(record, "state") ? record["state"] : json();
+        record = body;
+        record["state"] = state;
+      } else if (name == "end") {
+        return false;
+      }
+      show();
+      return in_time();
+    };
+    callbacks.tick = [&] {
+      show();
+      return in_time();
+    };
+    show();
+    streams_ = events_.read(callbacks) == EventReader::End::over;
+  }
 
   std::int64_t wait_seconds() const {
     const std::int64_t wait = progress_.live() ? kLiveWaitSeconds : kQuietWaitSeconds;
@@ -177,6 +231,8 @@ class Follower {
   std::int64_t logs_after_ = 0;
   std::string last_log_;
   Progress progress_;
+  EventReader events_{session_, run_};
+  bool streams_ = progress_.live();  // with nobody looking, one request at a time is cheaper
 };
 
 std::string summary(const json& record) {
@@ -198,6 +254,36 @@ std::string error_text(const json& error) {
 }
 
 }  // namespace
+
+std::string show_progress(const json& progress, int bar_columns) {
+  const auto amount = [&progress](const char* key) {
+    return progress.is_object() && progress.contains(key) && progress[key].is_number()
+               ? std::optional(progress[key].get<double>())
+               : std::nullopt;
+  };
+  const auto text = [](double value) {
+    char digits[40];
+    const bool whole = std::abs(value) < 1e15 && value == std::floor(value);
+    if (whole) return grouped(static_cast<std::int64_t>(value));
+    std::snprintf(digits, sizeof digits, "%g", value);
+    return std::string(digits);
+  };
+  const auto done = amount("done"), total = amount("total");
+  if (!done) return "";
+  std::string out;
+  if (total && *total > 0) {
+    const double part = std::clamp(*done / *total, 0.0, 1.0);
+    const int filled = static_cast<int>(part * bar_columns);
+    if (bar_columns > 0) {
+      out = "[" + std::string(static_cast<std::size_t>(filled), '#') +
+            std::string(static_cast<std::size_t>(bar_columns - filled), '.') + "] ";
+    }
+    out += std::to_string(static_cast<int>(part * 100)) + "% ";
+  }
+  out += text(*done) + (total ? "/" + text(*total) : "");
+  const std::string message = text_of(progress, "message");
+  return message.empty() ? out : out + " " + message.substr(0, message.find('\n'));
+}
 
 bool is_settled(const std::string& status) {
   return status == "completed" || status == "failed" || status == "cancelled" ||

@@ -30,6 +30,9 @@ int print_end(const Session& session, const std::string& run_body);
 // What can be done about a paused run.
 std::string after_pause(const nlohmann::json& run);
 
+// "[####......] 40% 4/10 message" of a run's progress; "" if it shows none. No bar: 0 columns.
+std::string show_progress(const nlohmann::json& progress, int bar_columns);
+
 bool is_settled(const std::string& status);  // ended, or paused until a person acts
 
 // "HH:MM:SS level message", for people.

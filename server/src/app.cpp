@@ -29,6 +29,7 @@
 #include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/processor.h"
+#include "work/run_events.h"
 #include "work/store_watch.h"
 #include "work/tasks_service.h"
 
@@ -117,6 +118,15 @@ SchedulerOptions scheduler_options(const config::Config& c, storage::Lease lease
   options.catch_up_max = c.schedules.catch_up_max;
   options.count_max = c.schedules.max;
   options.backfill_max = c.schedules.backfill_max;
+  return options;
+}
+
+RunEventsOptions event_options(const config::Server& c) {
+  RunEventsOptions options;
+  options.streams_max = c.event_streams_max;
+  options.heartbeat = ms(c.event_heartbeat_ms);
+  options.poll = ms(c.event_poll_ms);
+  options.pace = ms(c.event_pace_ms);
   return options;
 }
 
@@ -255,10 +265,12 @@ class Node {
     scheduler_ = std::make_unique<Scheduler>(io_, *store_, *processor_, clock_,
                                              scheduler_options(config_, lease_));
     store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
+    events_ = std::make_unique<RunEvents>(io_, *store_, clock_, event_options(config_.server));
+    processor_->watch().on_change([this](TaskRunId run) { events_->changed(run); });
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_,
-        *store_watch_, *scheduler_, clock_,
+        *store_watch_, *scheduler_, *events_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
     listen();
@@ -281,6 +293,7 @@ class Node {
     if (scheduler_) scheduler_->stop();
     if (context_) {
       context_->ready = false;
+      events_->stop();  // those who watch go to another node, or come back
       if (!drain(deadline)) {
         log_info("stopping: the grace is used up, what is under way is given back");
         processor_->interrupt();
@@ -316,10 +329,13 @@ class Node {
     return drained.take();
   }
 
-  // A request that came before the drain may be handed a claim after it.
+  // A request that came before the drain may be handed a claim after it. Event streams have a last
+  // word to say.
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
-    const auto owed = [this] { return context_->answering > 0 || scheduler_->busy(); };
+    const auto owed = [this] {
+      return context_->answering > 0 || scheduler_->busy() || events_->streams() > 0;
+    };
     while (owed() && clock_.monotonic() < deadline && !hurry_) {
       pause.expires_after(kDrainPoll);
       co_await pause.async_wait(kToken);
@@ -415,6 +431,7 @@ class Node {
   std::unique_ptr<Processor> processor_;
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<StoreWatch> store_watch_;
+  std::unique_ptr<RunEvents> events_;
   std::unique_ptr<RouteContext> context_;
   std::atomic<bool> hurry_{false};
   std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes

@@ -105,6 +105,7 @@ engine::Limits limits_of(const config::Limits& c) {
   limits.payload_bytes = c.payload_bytes;
   limits.log_entries_per_slice = c.log_entries_per_slice;
   limits.log_message_bytes = c.log_message_bytes;
+  limits.status_bytes = c.status_bytes;
   limits.frame_bytes = c.frame_bytes;
   return limits;
 }

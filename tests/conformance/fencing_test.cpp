@@ -15,7 +15,7 @@ class Fencing : public StoreTest {
     SCOPED_TRACE(why);
     const std::string before = database_->dump();
     SliceCommit suspend = slice_of(grant, {call_of(1)});
-    suspend.logs = {{"info", "zombie", ""}};
+    suspend.logs = {{"info", "zombie", ""}, {"status", "\"zombie\"", ""}};
     suspend.handoff = lease_of("zombie");
     EXPECT_TRUE(refused(store().commit_slice(suspend), Errc::fenced));
     EXPECT_TRUE(refused(store().commit_slice(end_of(grant, SliceEnd::completed, "1")),

@@ -99,11 +99,20 @@ describe("examples", () => {
     });
   });
 
+  it("progress-report shows how far it is, up to all of it", async () => {
+    const { result, shown } = await complete("progress-report", { items: 7, seconds: 0 });
+    assert.deepEqual(result, { items: 7, batches: 2 });
+    const amounts = shown.filter(([what]) => what === "progress").map(([, [done, total]]) => [done, total]);
+    assert.deepEqual(amounts, Array.from({ length: 8 }, (_, i) => [i, 7]));
+    assert.deepEqual(shown.at(-1), ["status", { phase: "done" }]);
+  });
+
   it("gives the same result after an interruption at any call", async () => {
     for (const [name, input] of [
       ["countdown", {}],
       ["many-calls", { calls: 5 }],
       ["try-catch-finally", {}],
+      ["progress-report", { items: 6 }],
     ]) {
       const whole = await complete(name, input);
       for (let stopAfter = 0; stopAfter < whole.journal.length; stopAfter++) {
@@ -120,6 +129,7 @@ describe("examples", () => {
       ["countdown", { from: 0 }, "from"],
       ["countdown", { seconds: -1 }, "seconds"],
       ["many-calls", { calls: "9" }, "calls"],
+      ["progress-report", { items: 0 }, "items"],
     ]) {
       const ended = await runTask(load(name), { input, services });
       assert.equal(ended.status, "failed");

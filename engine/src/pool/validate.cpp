@@ -22,6 +22,8 @@ constexpr std::int64_t kDivergencePayloads = 2;
 constexpr std::int64_t kDivergenceSlackBytes = 64 << 10;
 constexpr std::int64_t kTimeUsMax = 24ll * 3'600 * 1'000'000;  // for a number that is only shown
 
+constexpr std::string_view kStatusLevel = "status", kProgressLevel = "progress";
+
 Error violation(std::string what) { return make_error(Errc::corrupt, std::move(what)); }
 
 // The first character of a text that is valid JSON, after white space.
@@ -83,6 +85,44 @@ Result<void> check_log(const protocol::LogFrame& log, const Limits& limits) {
   if (log.message.size() > message_max) return violation("a log message over its limit");
   if (!is_valid_utf8(log.message)) return violation("a log message that is not UTF-8");
   return success();
+}
+
+// Of a run's status or progress, which are JSON texts and have levels of their own.
+Result<void> check_state(const protocol::LogFrame& state, const Limits& limits) {
+  const std::string_view text = state.message;
+  if (static_cast<std::int64_t>(text.size()) > limits.status_bytes) {
+    return violation("a " + state.level + " over limits.status_bytes");
+  }
+  if (const auto valid = check_json(text); valid.has_error()) {
+    return violation("a " + state.level + " that is not JSON: " + valid.error().message);
+  }
+  if (state.level == kProgressLevel && json_first(text) != '{') {
+    return violation("a progress that is no object");
+  }
+  return success();
+}
+
+// The log entries, and at most one status and one progress after them.
+Result<std::vector<IssuedLog>> to_logs(std::vector<protocol::LogFrame>&& frames,
+                                       const Limits& limits) {
+  std::vector<IssuedLog> logs;
+  logs.reserve(frames.size());
+  std::int64_t entries = 0, statuses = 0, progresses = 0;
+  for (protocol::LogFrame& frame : frames) {
+    if (frame.level == kStatusLevel || frame.level == kProgressLevel) {
+      if (++(frame.level == kStatusLevel ? statuses : progresses) > 1) {
+        return violation("more than one " + frame.level);
+      }
+      SEQUENTIAL_TRY(check_state(frame, limits));
+    } else {
+      if (++entries > limits.log_entries_per_slice + 1) {
+        return violation("more log entries than limits.log_entries_per_slice");
+      }
+      SEQUENTIAL_TRY(check_log(frame, limits));
+    }
+    logs.push_back({.level = std::move(frame.level), .message = std::move(frame.message)});
+  }
+  return logs;
 }
 
 Result<void> check_status(const protocol::SliceDone& done, const Limits& limits) {
@@ -155,9 +195,6 @@ Result<SliceResult> to_slice_result(protocol::SliceDone&& done, std::int64_t cal
   if (static_cast<std::int64_t>(done.dropped.size()) > limits.calls_in_flight) {
     return violation("more dropped calls than limits.calls_in_flight");
   }
-  if (static_cast<std::int64_t>(done.logs.size()) > limits.log_entries_per_slice + 1) {
-    return violation("more log entries than limits.log_entries_per_slice");
-  }
 
   SliceResult result;
   result.status = to_status(done.status);
@@ -176,11 +213,7 @@ Result<SliceResult> to_slice_result(protocol::SliceDone&& done, std::int64_t cal
                             .options = std::move(call.options),
                             .source_line = static_cast<int>(call.source_line)});
   }
-  result.logs.reserve(done.logs.size());
-  for (protocol::LogFrame& log : done.logs) {
-    SEQUENTIAL_TRY(check_log(log, limits));
-    result.logs.push_back({.level = std::move(log.level), .message = std::move(log.message)});
-  }
+  SEQUENTIAL_TRY(result.logs, to_logs(std::move(done.logs), limits));
   SEQUENTIAL_TRY(result.dropped, dropped_calls(done, seq));
   return result;
 }

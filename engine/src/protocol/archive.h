@@ -211,7 +211,7 @@ class Decoder {
     if constexpr (std::is_same_v<T, CallFrame> || std::is_same_v<T, DroppedFrame>) {
       return static_cast<std::uint64_t>(lists_max_->calls_in_flight);
     } else if constexpr (std::is_same_v<T, LogFrame>) {
-      return static_cast<std::uint64_t>(lists_max_->log_entries_per_slice) + 1;
+      return static_cast<std::uint64_t>(lists_max_->log_entries_per_slice) + 3;
     } else {
       return std::numeric_limits<std::uint32_t>::max();
     }

@@ -32,6 +32,9 @@ struct Effects {
   std::set<std::int64_t> dropped;
   bool logs_dropped = false;  // entries beyond limits.log_entries_per_slice + 1
   std::size_t bytes = 0;      // of calls and logs
+  // The newest status and progress, as JSON. A replay sets the recorded ones again on its way: only
+  // the last counts, and the store leaves alone what is as it was.
+  std::optional<std::string> status, progress;
   std::int64_t first_effect_us = -1;
   ReplayMatcher matcher;
 

@@ -136,6 +136,26 @@ void drop(const Info& info) {
   effects->dropped.insert(static_cast<std::int64_t>(info[0].As<v8::Number>()->Value()));
 }
 
+// show(which, text) → CallAnswer; which: 0 the status, 1 the progress
+void show(const Info& info) {
+  v8::Isolate* const isolate = info.GetIsolate();
+  Effects* const effects = host_of(isolate).effects;
+  info.GetReturnValue().Set(static_cast<int>(kIssued));
+  if (effects == nullptr) return;
+  const auto given = info[1].As<v8::String>();
+  const bool fits = given->Length() <= effects->limits.status_bytes;
+  std::string text = fits ? to_utf8(isolate, given) : std::string();
+  if (!fits || static_cast<std::int64_t>(text.size()) > effects->limits.status_bytes) {
+    info.GetReturnValue().Set(static_cast<int>(kTooLarge));
+  } else if (json_deeper_than(text, kJsonDepthMax)) {
+    info.GetReturnValue().Set(static_cast<int>(kTooDeep));
+  } else {
+    (info[0]->Int32Value(isolate->GetCurrentContext()).FromMaybe(0) == 0 ? effects->status
+                                                                         : effects->progress) =
+        std::move(text);
+  }
+}
+
 // done(succeeded, payload, cancelled)
 void done(const Info& info) {
   v8::Isolate* const isolate = info.GetIsolate();
@@ -236,6 +256,7 @@ constexpr std::array kNatives = {
     Native{"urlModule", url_module},
     Native{"digestModule", digest_module},
     Native{"drop", drop},
+    Native{"show", show},
 };
 
 }  // namespace

@@ -301,6 +301,8 @@ protocol::SliceDone Slice::result(v8::Local<v8::Context> context) {
   }
   done.calls = std::move(effects_.calls);
   done.logs = std::move(effects_.logs);
+  if (effects_.status) done.logs.push_back({"status", *std::move(effects_.status)});
+  if (effects_.progress) done.logs.push_back({"progress", *std::move(effects_.progress)});
   // Entries that did not fit are sent by the next slice, which a replay makes again from the start:
   // the recorded ones are then exactly the first so many.
   done.warm =
@@ -314,6 +316,8 @@ void Slice::conclude_limits(protocol::SliceDone& done) {
     done.retry_alone = true;
     effects_.calls.clear();
     effects_.logs.clear();
+    effects_.status.reset();
+    effects_.progress.reset();
     return;
   }
   LimitText limit{"internal", "the slice was terminated"};

@@ -17,6 +17,7 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <chrono>
+#include <cstdio>
 #include <ctime>
 #include <map>
 #include <mutex>
@@ -25,6 +26,7 @@
 #include <utility>
 
 #include "http/framing.h"
+#include "http/stream.h"
 #include "sequential/base/log.h"
 
 namespace sequential::server {
@@ -74,12 +76,24 @@ std::string date_now() {
   return {text, length};
 }
 
-std::string render(const HttpResponse& response, bool head_only, bool keep_alive) {
+std::string render_head(const HttpResponse& response, bool keep_alive) {
   std::string out = "HTTP/1.1 " + std::to_string(response.status) + " " +
                     reason_of(response.status) + "\r\nDate: " + date_now() + "\r\n";
   if (!response.body.empty()) out += "Content-Type: " + response.content_type + "\r\n";
   for (const auto& [name, value] : response.headers) out += name + ": " + value + "\r\n";
   if (!keep_alive) out += "Connection: close\r\n";
+  return out;
+}
+
+// One chunk of RFC 9112; of nothing, the last one.
+std::string chunk_of(const std::string& piece) {
+  char size[20];
+  std::snprintf(size, sizeof size, "%zx\r\n", piece.size());
+  return size + piece + "\r\n";
+}
+
+std::string render(const HttpResponse& response, bool head_only, bool keep_alive) {
+  std::string out = render_head(response, keep_alive);
   if (response.status != 204) {
     out += "Content-Length: " + std::to_string(response.body.size()) + "\r\n";
   }
@@ -107,6 +121,7 @@ HttpRequest head_of(const Message& message) {
   request.origin = field(http::field::origin);
   request.host = field(http::field::host);
   request.accept = field(http::field::accept);
+  request.last_event_id = field("Last-Event-ID");
   return request;
 }
 
@@ -257,7 +272,29 @@ class Server final : public HttpServer {
     stream.expires_never();  // the handler has deadlines of its own
     HttpResponse response = co_await handler_.handle(std::move(request));
     const bool keep = wants_more && !response.close && !stopping_;
+    if (response.source) {
+      co_await write_source(stream, std::move(response), head_only, parser.get().version());
+      co_return false;
+    }
     co_return co_await write(stream, render(response, head_only, keep)) && keep;
+  }
+
+  // Piece by piece, each with the time that a whole answer has. The connection is not used again: a
+  // client of HTTP/1.0 knows no other end.
+  net::awaitable<void> write_source(beast::tcp_stream& stream, HttpResponse response,
+                                    bool head_only, unsigned version) {
+    const bool chunked = version >= 11;
+    const auto source = std::move(response.source);
+    if (chunked) response.headers.emplace_back("Transfer-Encoding", "chunked");
+    response.headers.emplace_back("Content-Type", response.content_type);
+    if (!co_await write(stream, render_head(response, false) + "\r\n")) co_return;
+    while (!head_only) {
+      std::string piece = co_await source->next();
+      const bool over = piece.empty();
+      if (chunked) piece = chunk_of(piece);
+      if (!piece.empty() && !co_await write(stream, std::move(piece))) co_return;
+      if (over) co_return;
+    }
   }
 
   using BodyRead = std::tuple<boost::system::error_code, std::size_t>;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <initializer_list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,6 +16,8 @@
 
 namespace sequential::server {
 
+class BodySource;  // stream.h
+
 enum class Verb { get, head, put, post, del, options, other };
 
 struct HttpRequest {
@@ -23,7 +26,7 @@ struct HttpRequest {
   std::string query;  // as received, without '?'
   std::vector<std::string> segments;
   // The headers that any route looks at, as received; empty when absent.
-  std::string authorization, chain, prefer, content_type, origin, host, accept;
+  std::string authorization, chain, prefer, content_type, origin, host, accept, last_event_id;
   std::optional<std::string> idempotency_key;  // an empty one is a mistake, an absent one is not
   std::string body;
 };
@@ -34,6 +37,7 @@ struct HttpResponse {
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   bool close = false;
+  std::shared_ptr<BodySource> source;  // set: the body is what this makes, and `body` is not used
 };
 
 // The value of a query parameter, percent-decoded, or empty.

@@ -75,6 +75,8 @@ HttpResponse stats(RouteContext& context) {
       .number("unauthorized", signatures.refused)
       .number("skewed", signatures.skewed)
       .number("last_skew_ms", signatures.last_skew_ms);
+  JsonObject events;
+  events.number("streams", context.events.streams()).number("looks", context.events.looks());
   JsonObject body;
   body.string("version", context.options.version)
       .number("in_flight", context.processor.in_flight())
@@ -82,6 +84,7 @@ HttpResponse stats(RouteContext& context) {
       .number("timers_armed", static_cast<std::int64_t>(context.processor.timers_armed()))
       .raw("engine", std::move(engines).text())
       .raw("chain", std::move(hints).text())
+      .raw("events", std::move(events).text())
       .raw("store", store_stats(context.store_watch.seen()));
   return json_response(200, std::move(body).text());
 }

@@ -123,6 +123,33 @@ std::string iso_time(WallTime time) {
   return {text.data(), static_cast<std::size_t>(length)};
 }
 
+std::string render_state(const storage::RunState& state) {
+  JsonObject object;
+  object.raw("status", state.status).raw("progress", state.progress);
+  if (state.version == 0) {
+    object.null("updated_at");
+  } else {
+    object.string("updated_at", iso_time(state.updated_at));
+  }
+  return std::move(object).text();
+}
+
+std::string render_end(const storage::TaskRun& run, const storage::RunState& state) {
+  constexpr std::size_t kPayloadMax = 64 << 10;
+  JsonObject object = run_head(run);
+  object.raw("state", render_state(state));
+  const auto payload = [&object](std::string_view key, const std::string& json) {
+    if (json.size() <= kPayloadMax) {
+      object.raw(key, json);
+    } else {
+      object.number(std::string(key) + "_bytes", static_cast<std::int64_t>(json.size()));
+    }
+  };
+  payload("result", run.result);
+  payload("error", run.error);
+  return std::move(object).text();
+}
+
 std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
   JsonObject object = run_head(run);
   if (extras.parent) {
@@ -133,11 +160,16 @@ std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
   if (extras.cancel_at) {
     object.raw("cancelling", "true").string("cancel_at", iso_time(*extras.cancel_at));
   }
+  object.raw("state", render_state(extras.state));
   object.raw("input", run.input).raw("result", run.result).raw("error", run.error);
   return std::move(object).text();
 }
 
-std::string render_run_summary(const storage::TaskRun& run) { return run_head(run).text(); }
+std::string render_run_summary(const storage::TaskRun& run, std::string_view progress) {
+  JsonObject object = run_head(run);
+  if (!progress.empty()) object.raw("progress", progress);
+  return std::move(object).text();
+}
 
 std::string render_stack_run(const storage::StackRun& row,
                              const std::vector<storage::Attempt>& attempts) {

@@ -2,10 +2,12 @@
 // Records as JSON texts. Payloads are spliced in as they are stored.
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "routes/run_view.h"
 #include "sequential/storage/records.h"
+#include "sequential/storage/run_states.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::server {
@@ -14,7 +16,11 @@ std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
 
 // With input, result, error and what else is known of it.
 std::string render_run(const storage::TaskRun& run, const RunExtras& extras);
-std::string render_run_summary(const storage::TaskRun& run);  // without
+// Without input; a large result or error is left out, and its length said.
+std::string render_end(const storage::TaskRun& run, const storage::RunState& state);
+std::string render_state(const storage::RunState& state);
+// Without all that, but perhaps with its progress.
+std::string render_run_summary(const storage::TaskRun& run, std::string_view progress = {});
 // `attempts` as they are stored: the last try is added from the row.
 std::string render_stack_run(const storage::StackRun& row,
                              const std::vector<storage::Attempt>& attempts);

@@ -78,6 +78,7 @@ Result<void> check_parameters(const HttpRequest& request) {
     if (length == 1) return check_query(query, {"status", "task", "parent", "cursor", "limit"});
     if (length == 2) return check_query(query, {"wait"});
     if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
+    if (is(request, 2, "events")) return check_query(query, {"after"});
     if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
   }
   if (is(request, 0, "schedules")) {

@@ -20,6 +20,7 @@
 #include "sequential/services/service.h"
 #include "sequential/storage/store.h"
 #include "work/processor.h"
+#include "work/run_events.h"
 #include "work/store_watch.h"
 
 namespace sequential::server {
@@ -53,6 +54,7 @@ struct RouteContext {
   ChainClient& chain;
   const StoreWatch& store_watch;
   Scheduler& scheduler;
+  RunEvents& events;
   const Clock& clock;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining
@@ -71,6 +73,7 @@ Answer route_tasks(RouteContext& context, const HttpRequest& request);
 Answer route_runs(RouteContext& context, const HttpRequest& request);
 Answer route_children(RouteContext& context, const HttpRequest& request);  // GET /runs?parent=ID
 Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId id);
+Answer route_events(RouteContext& context, const HttpRequest& request, TaskRunId run);
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
 Answer route_schedules(RouteContext& context, const HttpRequest& request);

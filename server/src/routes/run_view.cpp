@@ -36,8 +36,24 @@ net::awaitable<Result<void>> read_cancelling(RouteContext& context, const storag
   co_return success();
 }
 
+net::awaitable<Result<std::vector<storage::RunState>>> states_of(RouteContext& context,
+                                                                 std::vector<TaskRunId> runs) {
+  storage::RunStates* const states = context.store.run_states();
+  if (states == nullptr) co_return std::vector<storage::RunState>(runs.size());
+  auto read = [states, &runs](auto done) { states->states(std::move(runs), std::move(done)); };
+  co_return co_await completes<Result<std::vector<storage::RunState>>>(std::move(read));
+}
+
+net::awaitable<Result<void>> read_state(RouteContext& context, const storage::TaskRun& run,
+                                        RunExtras& extras) {
+  auto states = co_await states_of(context, std::vector<TaskRunId>(1, run.id));
+  if (states.has_error()) co_return std::move(states).error();
+  extras.state = std::move(states.value().front());
+  co_return success();
+}
+
 using Part = net::awaitable<Result<void>> (*)(RouteContext&, const storage::TaskRun&, RunExtras&);
-constexpr std::array<Part, 2> kParts = {read_parent, read_cancelling};
+constexpr std::array<Part, 3> kParts = {read_parent, read_cancelling, read_state};
 
 }  // namespace
 
@@ -64,9 +80,15 @@ Answer answer_run(RouteContext& context, TaskRunId id) {
 }
 
 net::awaitable<Result<std::vector<std::string>>> run_summaries(
-    RouteContext& /*context*/, const std::vector<storage::TaskRun>& runs) {
+    RouteContext& context, const std::vector<storage::TaskRun>& runs) {
+  std::vector<TaskRunId> ids;
+  for (const auto& run : runs) ids.push_back(run.id);
+  const auto states = co_await states_of(context, std::move(ids));
+  if (states.has_error()) co_return states.error();
   std::vector<std::string> items;
-  for (const auto& run : runs) items.push_back(render_run_summary(run));
+  for (std::size_t i = 0; i < runs.size(); ++i) {
+    items.push_back(render_run_summary(runs[i], states.value()[i].progress));
+  }
   co_return items;
 }
 

@@ -11,12 +11,14 @@
 #include "routes/router.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/records.h"
+#include "sequential/storage/run_states.h"
 
 namespace sequential::server {
 
 struct RunExtras {
   std::optional<storage::ChildLink> parent;  // where a child task hangs
   std::optional<WallTime> cancel_at;         // it was asked to end, and has until then
+  storage::RunState state;                   // what it shows of itself
 };
 
 // Reads them. Errors: those of the store.

@@ -1,6 +1,8 @@
-// GET /runs, /runs/{id}, /runs/{id}/stack, /runs/{id}/logs; POST /runs/{id}/{cancel|pause|resume}.
+// GET /runs, /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (events: events.cpp); POST
+// /runs/{id}/{pause|resume} (cancel: cancel.cpp).
 
 #include <utility>
+#include <vector>
 
 #include "async.h"
 #include "routes/render.h"
@@ -133,6 +135,7 @@ Answer resume(RouteContext& context, TaskRunId id) {
   auto write = [&context, id](auto done) { context.store.resume(id, std::move(done)); };
   const auto runnable = co_await completes<Result<std::vector<StackRunId>>>(std::move(write));
   if (runnable.has_error()) co_return problem(runnable.error());
+  context.processor.watch().changed(id);
   for (const auto row : runnable.value()) context.chain.fire(row);
   co_return co_await answer_run(context, id);
 }
@@ -160,8 +163,10 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
     if (what == "pause") co_return co_await pause(context, run);
     co_return co_await resume(context, run);
   }
-  if (!what.empty() && what != "stack" && what != "logs") co_return not_found();
+  const bool known = what.empty() || what == "stack" || what == "logs" || what == "events";
+  if (!known) co_return not_found();
   if (!get) co_return method_not_allowed("GET");
+  if (what == "events") co_return co_await route_events(context, request, run);
   if (what == "stack") co_return co_await stack(context, request, run);
   if (what == "logs") co_return co_await logs(context, request, run);
   co_return co_await show(context, request, run);

@@ -6,6 +6,7 @@
 #include "async.h"
 #include "sequential/base/json_text.h"
 #include "sequential/base/log.h"
+#include "sequential/storage/run_states.h"
 #include "work/journal_source.h"
 #include "work/processor.h"
 #include "work/until_stored.h"
@@ -264,12 +265,15 @@ void Processor::slice_committed(const SliceDecision& decision, storage::SliceCom
                                 MonoTime asked, Report& report) {
   const storage::SliceCommit& commit = decision.commit;
   const TaskRunId run = commit.root.run;
-  sessions_.advance(commit.root, commit.delivered_through, commit.calls.size(), commit.logs.size());
+  sessions_.advance(commit.root, commit.delivered_through, commit.calls.size(),
+                    storage::numbered(commit.logs));
   report.status = storage::run_status_name(done.status);
   const bool over = storage::is_terminal(done.status) || done.status == storage::RunStatus::paused;
   if (over) {
     drop_run(run);
     watch_.ended(run);
+  } else {
+    watch_.changed(run);
   }
   if (done.status == storage::RunStatus::cancelled) cancel_orphans();
   for (std::size_t i = 0; i < done.calls.size(); ++i) {

@@ -9,9 +9,11 @@
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "sequential/base/clock.h"
@@ -50,7 +52,14 @@ class RunWatch {
     return std::make_unique<Ticket>(*this, run, std::move(timer));
   }
 
+  // Once, before work begins: is told of every run whose stored state has changed here, as a hint.
+  void on_change(std::function<void(TaskRunId)> listener) { listener_ = std::move(listener); }
+  void changed(TaskRunId run) {
+    if (listener_) listener_(run);
+  }
+
   void ended(TaskRunId run) {
+    changed(run);
     std::vector<std::shared_ptr<Timer>> timers;
     {
       const std::lock_guard lock(mutex_);
@@ -85,6 +94,7 @@ class RunWatch {
     if (found->second.empty()) waiters_.erase(found);
   }
 
+  std::function<void(TaskRunId)> listener_;
   std::mutex mutex_;
   std::unordered_map<TaskRunId, std::vector<std::shared_ptr<Timer>>> waiters_;  // guarded by mutex_
 };

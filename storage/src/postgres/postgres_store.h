@@ -18,13 +18,14 @@
 #include "postgres/transitions.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/schedules.h"
+#include "sequential/storage/run_states.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation {
+class PostgresStore final : public Store, private Children, public Cancellation, public RunStates {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -75,6 +76,10 @@ class PostgresStore final : public Store, private Children, public Cancellation 
   void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
   void cancels_due(int limit, Done<CancelsDue>) override;
   void cancelling(TaskRunId, Done<std::optional<Cancelling>>) override;
+
+  RunStates* run_states() override { return this; }
+  void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
+  void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

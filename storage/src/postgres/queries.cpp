@@ -343,7 +343,7 @@ std::optional<DbError> Queries::count_tables(const std::string& schema, StoreSta
     status.size_bytes += sizes.integer(i, 2);
   }
   for (const char* const table : {"task_functions", "task_runs", "stack_runs", "attempts",
-                                  "task_logs", "keystore", "checkpoints"}) {
+                                  "task_logs", "keystore", "checkpoints", "run_states"}) {
     const auto found = row_of.find(table);
     if (found == row_of.end()) continue;
     std::int64_t rows = sizes.integer(found->second, 1);

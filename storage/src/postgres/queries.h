@@ -7,6 +7,7 @@
 
 #include "postgres/connection.h"
 #include "sequential/storage/children.h"
+#include "sequential/storage/run_states.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -16,7 +17,7 @@ struct QueryStatements {
   explicit QueryStatements(const std::string& schema);
   Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
-      logs, journal, outcomes,
+      logs, states, journal, outcomes,
       keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
       oldest_runnable, schema_version;
 
@@ -43,6 +44,8 @@ class Queries {
   Answer<Result<std::vector<StackRun>>> stack(TaskRunId run, std::int64_t from_seq, int limit);
   Answer<Result<std::vector<Attempt>>> attempts(StackRunId id);
   Answer<Result<std::vector<LogEntry>>> logs(TaskRunId run, std::int64_t after_n, int limit);
+  Answer<Result<std::vector<RunState>>> states(const std::vector<TaskRunId>& runs);
+  Answer<Result<RunLook>> look(TaskRunId run, std::int64_t after_log, int log_limit);
   Answer<Result<JournalPage>> journal(TaskRunId run, std::int64_t after_seq,
                                       std::int64_t bytes_max);
   Answer<Result<std::vector<Outcome>>> outcomes(TaskRunId run, std::int64_t after, int limit);

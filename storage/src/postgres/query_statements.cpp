@@ -87,6 +87,8 @@ void QueryStatements::name_contents(const std::string& s) {
   const std::string time = of_request("at") + " ELSE ended_at END";
   const std::string payload =
       of_request("error") + " WHEN status = 'failed' THEN error ELSE result END";
+  states = Statement("SELECT task_run_id, version, updated_at, progress, status FROM " + s +
+      "run_states WHERE task_run_id = ANY($1::bigint[])");
   // The lengths are known without reading the payloads; so is whether there is more.
   journal = Statement(
       "SELECT seq, service_name, method_name, delivered_as, status, " + time + ", args, " + payload +

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "postgres/transitions.h"
+#include "sequential/storage/run_states.h"
 
 namespace sequential::storage::postgres {
 namespace {
@@ -63,11 +64,24 @@ void add_calls(Params& params, const std::vector<NewCall>& calls) {
 void add_logs(Params& params, const std::vector<NewLog>& logs) {
   std::vector<std::string_view> levels, messages, fields;
   for (const NewLog& log : logs) {
+    if (is_state(log)) continue;
     levels.push_back(log.level);
     messages.push_back(log.message);
     fields.push_back(log.fields);
   }
   params.add(levels).add(messages).add(fields);
+}
+
+// What the slice showed, if it did: '' is none.
+bool add_state(Params& params, const std::vector<NewLog>& logs) {
+  std::string_view status, progress;
+  for (const NewLog& log : logs) {
+    if (log.level == kStatusLevel) status = log.message;
+    if (log.level == kProgressLevel) progress = log.message;
+  }
+  if (status.empty() && progress.empty()) return false;
+  params.add(status).add(progress);
+  return true;
 }
 
 // Columns of commit_slice_v1
@@ -163,7 +177,9 @@ Answered<SliceCommitted> commit_slice(const Try& attempt, const SliceCommit& com
   params.add(commit.handoff_calls_max).add(ids);
   add_calls(params, commit.calls);
   add_logs(params, commit.logs);
-  SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.commit_slice, params));
+  const auto& sql = attempt.context.sql;
+  const bool shows = add_state(params, commit.logs);
+  SEQUENTIAL_ROWS(rows, attempt.run(shows ? sql.commit_slice_shown : sql.commit_slice, params));
   if (auto error = told(rows)) return Result<SliceCommitted>(*std::move(error));
 
   SliceCommitted committed;

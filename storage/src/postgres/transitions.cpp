@@ -36,6 +36,7 @@ Statements::Statements(const std::string& schema) {
   claim = call("claim_v1", 7);
   claim_next = call("claim_next_v1", 6);
   commit_slice = call("commit_slice_v1", 29);
+  commit_slice_shown = call("commit_slice_shown_v1", 31);
   stack_run_ids = call("stack_run_ids_v1", 1);
   record_outcome = call("record_outcome_v1", 14);
   slice_lost = call("slice_lost_v1", 10);

@@ -17,8 +17,8 @@ namespace sequential::storage::postgres {
 // The statements of transitions. A member's name is the function's, less its version.
 struct Statements {
   explicit Statements(const std::string& schema);
-  Statement publish, submit, claim, claim_next, commit_slice, record_outcome, slice_lost, release,
-      extend, cancel, pause, resume, due, clear, stack_run_ids, recover, start_child, orphans,
+  Statement publish, submit, claim, claim_next, commit_slice, commit_slice_shown, record_outcome,
+      slice_lost, release, extend, cancel, pause, resume, due, clear, stack_run_ids, recover, start_child, orphans,
       cancel_orphan,
       keystore_version, keystore_put, keystore_delete;
 };

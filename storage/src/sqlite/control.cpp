@@ -144,6 +144,7 @@ Result<std::int64_t> clear(Transaction& tx) {
   tx.sql.set_meta.run("task_run_id_high", tx.ids.run);
   tx.sql.set_meta.run("stack_run_id_high", tx.ids.stack_run);
   tx.sql.clear_logs.run();
+  tx.sql.clear_states.run();
   tx.sql.clear_attempts.run();
   tx.sql.clear_checkpoints.run();
   tx.sql.clear_children.run();

@@ -116,14 +116,6 @@ std::int64_t file_bytes(const std::string& path) {
 
 }  // namespace
 
-template <class T>
-Result<T> Queries::answer(T value) {
-  if (!db_.failed()) return value;
-  Error error = db_.error();
-  db_.forgive();
-  return error;
-}
-
 Result<TaskFunction> Queries::task_function(const std::string& name, int version) {
   std::optional<TaskFunction> found;
   {
@@ -378,7 +370,7 @@ Result<StoreStatus> Queries::status(const std::string& path, const Clock& clock)
 
 void Queries::count_tables(StoreStatus& status) {
   for (const char* const table : {"task_functions", "task_runs", "stack_runs", "attempts",
-                                  "task_logs", "keystore", "checkpoints"}) {
+                                  "task_logs", "keystore", "checkpoints", "run_states"}) {
     Statement count(db_, std::string("SELECT count(*) FROM ") + table);
     Cursor row = count.query();
     if (row.next()) status.tables.emplace_back(table, row.integer(0));

@@ -9,6 +9,7 @@
 
 #include "sequential/storage/children.h"
 #include "sequential/storage/cancellation.h"
+#include "sequential/storage/run_states.h"
 #include "sequential/storage/store.h"
 #include "sqlite/connection.h"
 
@@ -31,6 +32,9 @@ class Queries {
   Result<std::vector<Attempt>> attempts(StackRunId id);
   Result<std::vector<LogEntry>> logs(TaskRunId run, std::int64_t after_n, int limit);
 
+  Result<std::vector<RunState>> states(const std::vector<TaskRunId>& runs);
+  Result<RunLook> look(TaskRunId run, std::int64_t after_log, int log_limit);
+
   Result<JournalPage> journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max);
   Result<std::vector<Outcome>> outcomes(TaskRunId run, std::int64_t after, int limit);
 
@@ -45,7 +49,13 @@ class Queries {
  private:
   // The value, or the error that stuck while it was read.
   template <class T>
-  Result<T> answer(T value);
+  Result<T> answer(T value) {
+    if (!db_.failed()) return value;
+    Error error = db_.error();
+    db_.forgive();
+    return error;
+  }
+  static RunState read_state(const Cursor& row, int from);
   // The journal entry of number 0, whose contents are not in its row.
   void read_cancellation(TaskRunId run, Outcome& outcome);
   void count_tables(StoreStatus& status);
@@ -115,6 +125,9 @@ class Queries {
   Statement logs_{db_,
       "SELECT n, level, message, fields, at FROM task_logs"
       " WHERE task_run_id = ?1 AND n > ?2 ORDER BY n LIMIT ?3"};
+
+  Statement state_{db_,
+      "SELECT version, updated_at, progress, status FROM run_states WHERE task_run_id = ?1"};
 
   Statement journal_{db_,
       "SELECT seq, service_name, method_name, delivered_as, status, ended_at, args, result, error"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "sequential/storage/run_states.h"
 #include "sqlite/transaction.h"
 
 namespace sequential::storage::sqlite {
@@ -76,10 +77,12 @@ void insert_logs(Transaction& tx, const SliceCommit& commit, RootState& root, Wa
   if (commit.logs.empty()) return;
   const std::int64_t before = root.log_count;
   for (const NewLog& log : commit.logs) {
+    if (is_state(log)) continue;
     tx.sql.insert_log.run(root.run, ++root.log_count, now, log.level, log.message,
                           TextOrNull{log.fields});
   }
-  logs_stored(tx, root.run, before, commit.logs, now);
+  store_state(tx, root.run, commit.logs, now);
+  if (root.log_count > before) logs_stored(tx, root.run, before, commit.logs, now);
 }
 
 RunStatus status_of(SliceEnd end) {
@@ -160,7 +163,7 @@ std::optional<Wake> end_with_slice(Transaction& tx, const SliceCommit& commit, c
 
 Result<SliceCommitted> pause_by_slice(Transaction& tx, const SliceCommit& commit,
                                       const RootState& root) {
-  if (!commit.calls.empty() || !commit.logs.empty()) {
+  if (!commit.calls.empty() || numbered(commit.logs) > 0) {
     return Error(Errc::conflict, "a slice that pauses its run stores no calls and no logs");
   }
   const WallTime now = tx.clock.now();

@@ -8,6 +8,7 @@
 #include "sequential/storage/children.h"
 #include "sequential/storage/schedules.h"
 #include "sequential/storage/cancellation.h"
+#include "sequential/storage/run_states.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -15,7 +16,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation {
+class SqliteStore final : public Store, private Children, public Cancellation, public RunStates {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -66,6 +67,10 @@ class SqliteStore final : public Store, private Children, public Cancellation {
   void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
   void cancels_due(int limit, Done<CancelsDue>) override;
   void cancelling(TaskRunId, Done<std::optional<Cancelling>>) override;
+
+  RunStates* run_states() override { return this; }
+  void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
+  void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

@@ -97,6 +97,14 @@ struct Statements {
   Statement insert_log{db,
       "INSERT INTO task_logs (task_run_id, n, at, level, message, fields)"
       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
+  // The newest status and progress, NULL where the slice set none; nothing if both are as they were.
+  Statement put_state{db,
+      "INSERT INTO run_states (task_run_id, version, updated_at, progress, status)"
+      " VALUES (?1, 1, ?2, ?3, ?4) ON CONFLICT (task_run_id) DO UPDATE SET version = version + 1,"
+      " updated_at = excluded.updated_at, progress = coalesce(excluded.progress, progress),"
+      " status = coalesce(excluded.status, status)"
+      " WHERE coalesce(excluded.progress, progress) IS NOT progress"
+      " OR coalesce(excluded.status, status) IS NOT status"};
   Statement update_root{db,
       "UPDATE stack_runs SET status = ?3, epoch = ?4, attempt = ?5, available_at = ?6,"
       " lease_owner = coalesce(?7, lease_owner), lease_until = coalesce(?8, lease_until),"
@@ -182,6 +190,7 @@ struct Statements {
   // --- clear, meta -------------------------------------------------------------------------------
   Statement count_runs{db, "SELECT count(*) FROM task_runs"};
   Statement clear_logs{db, "DELETE FROM task_logs"};
+  Statement clear_states{db, "DELETE FROM run_states"};
   Statement clear_attempts{db, "DELETE FROM attempts"};
   Statement clear_checkpoints{db, "DELETE FROM checkpoints"};
   Statement clear_stack_runs{db, "DELETE FROM stack_runs"};

@@ -99,7 +99,9 @@ void pause_everything(Transaction& tx, TaskRunId run, std::int64_t open_seq,
 // --- hooks: what belongs to a run is kept in step with it, in the same transaction --------------
 
 void run_submitted(Transaction& tx, TaskRunId run, std::string_view tags, WallTime now);
-// `before`: how many log entries the run had before those.
+// The status and progress among what a slice logged, which are no entries of the log.
+void store_state(Transaction& tx, TaskRunId run, const std::vector<NewLog>& logs, WallTime at);
+// `before`: how many log entries the run had before those. States among `logs` are no entries.
 void logs_stored(Transaction& tx, TaskRunId run, std::int64_t before,
                  const std::vector<NewLog>& logs, WallTime at);
 // The run has its final status.

@@ -15,7 +15,8 @@ namespace {
 constexpr const char* kTables[] = {"meta",      "task_functions", "task_runs", "stack_runs",
                                    "attempts",  "task_logs",      "keystore",  "checkpoints",
                                    "child_tasks", "child_cancels",
-                                   "schedules"};
+                                   "schedules",
+                                   "run_states"};
 
 // Columns that say only where to look for work (migrations/postgres/0001): what they say is judged
 // by damage(), and looking may move them.

@@ -40,6 +40,8 @@ const BOOTSTRAP = `(function (host) {
     get: (_, service) => new Proxy({}, { get: (_, method) => (...args) => call(service, method, args) }),
   });
   globalThis.task = { id: 1, name: host.name, version: 1, started: host.now() };
+  globalThis.setStatus = (value) => host.show("status", JSON.stringify(value));
+  globalThis.progress = (...amounts) => host.show("progress", JSON.stringify(amounts));
   globalThis.console = {};
   for (const level of ["debug", "log", "info", "warn", "error"]) {
     console[level] = (...values) => host.log(level, values.map(String).join(" "));
@@ -73,15 +75,16 @@ function recordFailure(error, service, method) {
  * @param input the run's input
  * @param services {name: {method: async (...args) => value}}; a service may be a function (method, args) instead
  * @param journal outcomes of an earlier run of the same code and input: [{service, method, args, failed, payload, at}]
- * @returns {Promise<{status: "completed"|"failed"|"suspended"|"divergent", result?, error?, journal, logs}>}
+ * @returns {Promise<{status: "completed"|"failed"|"suspended"|"divergent", result?, error?, journal, logs, shown}>}
  */
 export function runTask(task, { input, services = {}, journal: recorded = [], stopAfter = Infinity } = {}) {
   return new Promise((resolve) => {
     const journal = [...recorded];
     const logs = [];
+    const shown = [];
     let now = FIRST_TIME;
     let seq = 0;
-    const end = (status, more) => resolve({ status, journal, logs, ...more });
+    const end = (status, more) => resolve({ status, journal, logs, shown, ...more });
 
     async function perform(service, method, args) {
       const entry = services[service];
@@ -111,7 +114,10 @@ export function runTask(task, { input, services = {}, journal: recorded = [], st
       return settle(outcome.failed, outcome.payload);
     }
 
-    const { run, parse } = task({ now: () => now, call, log: (level, message) => logs.push({ level, message }) });
+    const { run, parse } = task({
+      now: () => now, call, log: (level, message) => logs.push({ level, message }),
+      show: (what, text) => shown.push([what, JSON.parse(text)]),
+    });
     const given = input === undefined ? undefined : parse(JSON.stringify(input));
     Promise.resolve()
       .then(() => run(given))

@@ -86,6 +86,7 @@ TEST(Defaults, AreThoseOfTheEngine) {
   EXPECT_EQ(config.limits.payload_bytes, limits.payload_bytes);
   EXPECT_EQ(config.limits.log_entries_per_slice, limits.log_entries_per_slice);
   EXPECT_EQ(config.limits.log_message_bytes, limits.log_message_bytes);
+  EXPECT_EQ(config.limits.status_bytes, limits.status_bytes);
   EXPECT_EQ(config.limits.frame_bytes, limits.frame_bytes);
   // A member more or less in one of them, besides the server's own.
   constexpr std::size_t kOwn = sizeof(config.limits.child_depth);

@@ -23,6 +23,7 @@ Limits small_limits() {
   limits.calls_in_flight = 3;
   limits.log_entries_per_slice = 2;
   limits.log_message_bytes = 10;
+  limits.status_bytes = 20;
   return limits;
 }
 SliceDone good() {
@@ -81,6 +82,12 @@ TEST(Validate, WhatIsNotAsPromisedIsRefused) {
       {"line too large", [](SliceDone& d) { d.calls[0].source_line = 1ll << 40; }},
       {"too many calls", [](SliceDone& d) { d.calls.resize(4, d.calls[0]); }},
       {"too many logs", [](SliceDone& d) { d.logs.resize(4, d.logs[0]); }},
+      {"two statuses",
+       [](SliceDone& d) { d.logs = {{"status", "1"}, {"status", "2"}}; }},
+      {"status not JSON", [](SliceDone& d) { d.logs.push_back({"status", "{"}); }},
+      {"status too large",
+       [](SliceDone& d) { d.logs.push_back({"status", std::string(40, '1')}); }},
+      {"progress no object", [](SliceDone& d) { d.logs.push_back({"progress", "1"}); }},
       {"log level", [](SliceDone& d) { d.logs[0].level = "In fo"; }},
       {"log level empty", [](SliceDone& d) { d.logs[0].level = ""; }},
       {"log too long", [](SliceDone& d) { d.logs[0].message.assign(100, 'x'); }},

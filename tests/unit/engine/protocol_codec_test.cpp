@@ -166,12 +166,12 @@ TEST(ProtocolCodec, ListsBeyondTheLimitsAreRefused) {
   limits.log_entries_per_slice = 2;
   SliceDone done;
   done.calls.resize(2);
-  done.logs.resize(3);  // two, and the one that says that more were dropped
+  done.logs.resize(5);  // two, the one that says that more were dropped, status and progress
   EXPECT_TRUE(decode_from_engine(body(encode(FromEngine(done))), limits).has_value());
   done.calls.resize(3);
   EXPECT_TRUE(decode_from_engine(body(encode(FromEngine(done))), limits).has_error());
   done.calls.resize(2);
-  done.logs.resize(4);
+  done.logs.resize(6);
   EXPECT_TRUE(decode_from_engine(body(encode(FromEngine(done))), limits).has_error());
 }
 

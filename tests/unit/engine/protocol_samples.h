@@ -97,6 +97,7 @@ class Samples {
             .payload_bytes = integer(),
             .log_entries_per_slice = integer(),
             .log_message_bytes = integer(),
+            .status_bytes = integer(),
             .frame_bytes = integer()};
   }
   OutcomeFrame outcome() {

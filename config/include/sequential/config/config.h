@@ -29,6 +29,10 @@ struct Server {
   std::int64_t idle_timeout_ms = 30'000;
   std::int64_t write_timeout_ms = 30'000;
   std::int64_t wait_seconds_max = 300;
+  int event_streams_max = 1'000;
+  std::int64_t event_heartbeat_ms = 15'000;
+  std::int64_t event_poll_ms = 1'000;
+  std::int64_t event_pace_ms = 50;
   std::int64_t drain_ms = 10'000;
   std::string api_token_file;
   std::vector<std::string> allowed_hosts;
@@ -109,6 +113,7 @@ struct Limits {
   std::int64_t payload_bytes = 32ll << 20;
   std::int64_t log_entries_per_slice = 1'000;
   std::int64_t log_message_bytes = 8'192;
+  std::int64_t status_bytes = 16ll << 10;
   std::int64_t frame_bytes = 80ll << 20;
   std::int64_t child_depth = 200;
   std::int64_t cancel_grace_ms = 30'000;

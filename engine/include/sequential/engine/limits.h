@@ -15,6 +15,7 @@ struct Limits {
   std::int64_t payload_bytes = 32ll << 20;      // one args, result or error → payload_too_large
   std::int64_t log_entries_per_slice = 1'000;   // more are dropped, with one entry saying so
   std::int64_t log_message_bytes = 8'192;       // longer ones are cut
+  std::int64_t status_bytes = 16ll << 10;       // of a status, or of a progress → RangeError
   std::int64_t frame_bytes = 80ll << 20;        // one frame of the engine protocol
 };
 

@@ -141,7 +141,9 @@ struct SliceDone {
   SliceDoneStatus status = SliceDoneStatus::suspended;
   std::string payload;  // as SliceResult::payload
   std::vector<CallFrame> calls;
-  std::vector<LogFrame> logs;  // at most limits.log_entries_per_slice, and one that says so
+  // At most limits.log_entries_per_slice, and one that says so; then, as entries of these levels,
+  // the run's newest "status" and "progress", if the slice set them.
+  std::vector<LogFrame> logs;
   std::vector<DroppedFrame> dropped;
   bool replayed = false;
   bool warm = false;  // the context is kept; its position is Begin.delivered_through

@@ -100,7 +100,9 @@ struct SliceResult {
   SliceStatus status = SliceStatus::suspended;
   std::string payload;
   std::vector<IssuedCall> calls;
-  std::vector<IssuedLog> logs;  // only those after logs_recorded
+  // Only those after logs_recorded; then the newest "status" and "progress" that the slice set, or
+  // set again: JSON texts as entries of these levels, which have no number.
+  std::vector<IssuedLog> logs;
   // Calls that nobody waits for any more, in rising order: of this slice or, once more, of those
   // that were replayed.
   std::vector<std::int64_t> dropped;

@@ -1,0 +1,69 @@
+// RunStates: what runs show of themselves, kept in step with their slices.
+
+#include "sequential/storage/run_states.h"
+
+#include <utility>
+
+#include "sqlite/store_templates.h"
+#include "sqlite/transaction.h"
+
+namespace sequential::storage::sqlite {
+
+void store_state(Transaction& tx, TaskRunId run, const std::vector<NewLog>& logs, WallTime at) {
+  std::string_view status, progress;
+  for (const NewLog& log : logs) {
+    if (log.level == kStatusLevel) status = log.message;
+    if (log.level == kProgressLevel) progress = log.message;
+  }
+  if (status.empty() && progress.empty()) return;
+  tx.sql.put_state.run(run, at, TextOrNull{progress}, TextOrNull{status});
+}
+
+RunState Queries::read_state(const Cursor& row, int from) {
+  RunState state;
+  state.version = row.integer(from);
+  state.updated_at = row.time(from + 1);
+  state.progress = row.text(from + 2);
+  state.status = row.text(from + 3);
+  return state;
+}
+
+Result<std::vector<RunState>> Queries::states(const std::vector<TaskRunId>& runs) {
+  std::vector<RunState> states;
+  states.reserve(runs.size());
+  for (const TaskRunId run : runs) {
+    Cursor row = state_.query(run.value);
+    states.push_back(row.next() ? read_state(row, 0) : RunState{});
+  }
+  return answer(std::move(states));
+}
+
+Result<RunLook> Queries::look(TaskRunId run, std::int64_t after_log, int log_limit) {
+  // The run before its logs: entries that come in between are more than it says, never fewer.
+  RunFilter only;
+  only.before = TaskRunId{run.value + 1};
+  only.limit = 1;
+  SEQUENTIAL_TRY(auto found, runs(only));
+  if (found.empty() || found.front().id != run) {
+    return Error(Errc::run_not_found, "there is no task run " + std::to_string(run.value));
+  }
+  RunLook look;
+  look.run = std::move(found.front());
+  SEQUENTIAL_TRY(auto state, states({run}));
+  look.state = std::move(state.front());
+  if (look.run.log_count > after_log) {
+    SEQUENTIAL_TRY(look.logs, logs(run, after_log, log_limit));
+  }
+  return look;
+}
+
+void SqliteStore::states(std::vector<TaskRunId> runs, Done<std::vector<RunState>> done) {
+  read(std::move(done), [runs = std::move(runs)](Queries& q) { return q.states(runs); });
+}
+
+void SqliteStore::look(TaskRunId run, std::int64_t after_log, int log_limit, Done<RunLook> done) {
+  read(std::move(done),
+       [run, after_log, log_limit](Queries& q) { return q.look(run, after_log, log_limit); });
+}
+
+}  // namespace sequential::storage::sqlite

@@ -152,6 +152,59 @@ declare var task: {
  */
 declare function sleep(duration: number | Date, options?: { signal?: AbortSignal }): Promise<void>;
 
+// ---- Signals and webhooks: docs/signals.md ---------------------------------------------------------------------------
+
+/**
+ * Waits for a signal of this run and resolves with its payload: the oldest one kept, or the next that comes. Durable.
+ *
+ * @param name 1 to 128 of A-Z a-z 0-9 . _ - and not beginning with a dot.
+ * @param options.timeout Milliseconds, or a time, at most ten years: then it rejects with TimeoutError. Without: never.
+ */
+declare function waitForSignal<T = any>(name: string, options?: { timeout?: number | Date }): Promise<T>;
+
+/** Sends a signal to a run, once. `delivered` says whether it was waiting for it; otherwise the signal is kept. */
+declare function sendSignal(run: number | string, name: string, payload?: unknown): Promise<{ delivered: boolean }>;
+/** The same as `sendSignal`. */
+declare function signal(run: number | string, name: string, payload?: unknown): Promise<{ delivered: boolean }>;
+
+interface WebhookOptions {
+  /** Which requests count: "POST" unless said otherwise. */
+  methods?: "GET" | "POST" | readonly ("GET" | "POST")[];
+  /** The same as `methods`. */
+  method?: "GET" | "POST";
+  /** For how many milliseconds, or until when; seven days unless said otherwise. */
+  expires?: number | Date;
+  /** Shows a page with a button for each choice ("approve" and "reject" unless said otherwise); only a button counts. */
+  page?: { title?: string; text?: string; choices?: readonly string[] };
+}
+
+interface WebhookRequest {
+  /** The button that was pressed, of a webhook with a page. */
+  choice?: string;
+  method: "GET" | "POST";
+  query: { [name: string]: string | string[] };
+  /** Without credentials; names in lower case. */
+  headers: { [name: string]: string };
+  /** JSON as its value, a form as its fields, a text as such, other bytes as `{base64}`. */
+  body: any;
+  /** When it came. */
+  at: string;
+}
+
+interface Webhook {
+  /** The address; whoever has it can answer, once. */
+  readonly url: string;
+  readonly token: string;
+  readonly expires: Date;
+  /** The one request. Rejects with TimeoutError when the timeout is over, or the webhook has expired. */
+  wait(options?: { timeout?: number | Date }): Promise<WebhookRequest>;
+  /** `wait()`, begun when it is first looked at. */
+  readonly received: Promise<WebhookRequest>;
+}
+
+/** Makes an address that takes one request. */
+declare function createWebhook(options?: WebhookOptions): Promise<Webhook>;
+
 /** What is written here is stored as the run's log, once, however often the code is replayed. */
 declare var console: {
   debug(...values: unknown[]): void;

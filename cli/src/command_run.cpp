@@ -16,9 +16,10 @@ namespace sequential::cli {
 namespace {
 
 // JSON, @file, or - for standard input.
-Result<std::string> read_input(const Session& session, const std::string& given) {
+Result<std::string> read_input(const Session& session, const std::string& given,
+                               const std::string& option = "--input") {
   std::string text = given;
-  std::string name = "--input";
+  std::string name = option;
   if (given == "-") {
     name = "standard input";
     SEQUENTIAL_TRY(text, read_all(session.main().in, name, kInputBytesMax));
@@ -29,7 +30,8 @@ Result<std::string> read_input(const Session& session, const std::string& given)
   if (text.empty() && given.empty()) return text;
   if (const auto checked = check_json(text); !checked) {
     return Error(Errc::config_invalid, name + ": " + checked.error().message +
-                                           " Give JSON, such as --input '{\"user\":\"ada\"}'.");
+                                           " Give JSON, such as " + option +
+                                           " '{\"user\":\"ada\"}'.");
   }
   return text;
 }
@@ -84,6 +86,29 @@ int run_task(Session& session, const RunOptions& options) {
   const Followed end =
       follow_run(session, id, std::chrono::seconds(options.timeout_s), *interrupt);
   return end.exit == kExitOk ? print_end(session, end.body) : end.exit;
+}
+
+int send_signal(Session& session, const SignalOptions& options) {
+  const auto data = read_input(session, options.data, "--data");
+  if (!data) return session.report(data.error());
+  Request request{
+      .method = "POST",
+      .path = "/runs/" + std::to_string(options.run) + "/signals/" + percent_encode(options.name),
+      .headers = {{"Content-Type", "application/json"}},
+      .body = data.value().empty() ? "null" : data.value()};
+  if (!options.idempotency_key.empty()) {
+    request.headers.emplace_back("Idempotency-Key", options.idempotency_key);
+  }
+  const Session::Answer answer = session.ask(request);
+  if (!answer) return answer.exit;
+  if (session.json()) {
+    session.print_json(answer.response.body);
+    return kExitOk;
+  }
+  const auto body = parse_body(answer.response.body).value_or(nlohmann::json::object());
+  session.print(text_of(body, "delivered") == "true" ? "delivered to the run\n"
+                                                     : "kept until the run waits for it\n");
+  return kExitOk;
 }
 
 }  // namespace sequential::cli

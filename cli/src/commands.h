@@ -59,6 +59,14 @@ struct LogsOptions {
 };
 int logs(Session& session, const LogsOptions& options);
 
+struct SignalOptions {
+  std::int64_t run = 0;
+  std::string name;
+  std::string data;  // JSON, @file, or - for standard input; empty: null
+  std::string idempotency_key;
+};
+int send_signal(Session& session, const SignalOptions& options);
+
 int tasks_list(Session& session);
 int tasks_show(Session& session, const std::string& name);
 

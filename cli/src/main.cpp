@@ -56,6 +56,7 @@ class CommandLine {
     add_runs();
     add_logs();
     add_schedules();
+    add_signal();
     add_keystore();
     add_db();
     add_version();
@@ -311,6 +312,16 @@ class CommandLine {
     on(set, [this](Session& session) { return schedules_set(session, schedule_); });
   }
 
+  void add_signal() {
+    auto* command = app_.add_subcommand("signal", "Send a signal to a run");
+    command->add_option("run", signal_.run, "Number of the run")->required()->check(run_id());
+    command->add_option("name", signal_.name, "Name that the run waits for")->required();
+    command->add_option("--data", signal_.data, "JSON, @FILE, or - for standard input");
+    command->add_option("--idempotency-key", signal_.idempotency_key,
+                        "The same key sends the signal only once");
+    on(command, [this](Session& session) { return send_signal(session, signal_); });
+  }
+
   void add_keystore() {
     auto* group = app_.add_subcommand("keystore", "Secrets that services use");
     group->require_subcommand(1);
@@ -378,6 +389,7 @@ class CommandLine {
   RunsShowOptions show_;
   RunsCancelOptions cancel_;
   LogsOptions logs_;
+  SignalOptions signal_;
   KeystoreSetOptions key_;
   std::string task_;
   ScheduleSetOptions schedule_;

@@ -111,6 +111,9 @@ constexpr Setting kServer[] = {
          "File with the bearer token every request must carry; empty asks for none."),
     list(LIST(server.allowed_hosts),
          "Host names, besides addresses and localhost, that requests may name in Host."),
+    text(TEXT(server.public_url),
+         "Base URL at which the world reaches this server, for webhooks; empty is where it "
+         "listens."),
 };
 
 constexpr Setting kChainAndStore[] = {
@@ -216,6 +219,10 @@ constexpr Setting kEngineAndLimits[] = {
            "Length of a console line; longer ones are cut."),
     number(INT64(limits.status_bytes), 64, 256 * kKiB, "bytes",
            "JSON of a run's status, and of its progress with the message."),
+    number(INT64(limits.signals_kept), 1, 1'000'000, "signals",
+           "Signals of one run that wait to be taken; above it sending fails."),
+    number(INT64(limits.signal_bytes), 64, 32 * kMiB, "bytes",
+           "Body of a signal, or of a request to a webhook."),
     number(INT64(limits.frame_bytes), 1 * kMiB, 1 * kGiB, "bytes",
            "One message between server and engine."),
     number(INT64(limits.child_depth), 1, 100'000, "runs",

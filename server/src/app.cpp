@@ -30,6 +30,7 @@
 #include "sequential/base/log.h"
 #include "work/processor.h"
 #include "work/run_events.h"
+#include "work/signal_service.h"
 #include "work/store_watch.h"
 #include "work/tasks_service.h"
 
@@ -161,6 +162,8 @@ RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
   options.publish_bytes_max = static_cast<std::uint64_t>(c.server.publish_bytes_max);
   options.chain_bytes_max = static_cast<std::uint64_t>(c.server.chain_bytes_max);
   options.payload_bytes_max = c.limits.payload_bytes;
+  options.signal_bytes_max = static_cast<std::uint64_t>(c.limits.signal_bytes);
+  options.signals_kept_max = c.limits.signals_kept;
   options.wait_seconds_max = static_cast<int>(c.server.wait_seconds_max);
   options.cancel_grace = ms(c.limits.cancel_grace_ms);
   options.api_token = std::move(api_token);
@@ -361,6 +364,18 @@ class Node {
     const TasksServiceOptions tasks{static_cast<int>(config_.limits.child_depth), lease_.length};
     tasks_ = std::make_shared<TasksService>(io_, *store_, clock_, tasks);
     registry_.add(tasks_);
+    start_signals();
+  }
+
+  void start_signals() {
+    if (store_->signals() == nullptr) return;
+    SignalServiceOptions options;
+    options.kept_max = config_.limits.signals_kept;
+    options.lease = lease_;
+    options.handoff = config_.chain.url.empty();
+    options.public_url = config_.server.public_url.empty() ? url() : config_.server.public_url;
+    options.wake = [this](storage::Wake wake) { processor_->wake(std::move(wake)); };
+    registry_.add(make_signal_service(io_, *store_, clock_, std::move(options)));
   }
 
   // What a dead process of this installation held is ours at once where the store can tell.

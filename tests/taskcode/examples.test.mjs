@@ -107,6 +107,21 @@ describe("examples", () => {
     assert.deepEqual(shown.at(-1), ["status", { phase: "done" }]);
   });
 
+  it("approval waits for a button, or for nobody", async () => {
+    const asked = [];
+    const signal = {
+      webhook: async (options) => (asked.push(options), { name: "webhook:1", url: "https://example.com/webhooks/x" }),
+      wait: async () => ({ choice: "approve", at: "2026-01-01T00:00:00.000Z" }),
+    };
+    const ended = await runTask(load("approval"), { input: { question: "Pay?", hours: 1 }, services: { signal } });
+    assert.deepEqual(ended.result, { choice: "approve", at: "2026-01-01T00:00:00.000Z" });
+    assert.deepEqual([asked[0].expires, asked[0].page.title, asked[0].page.choices], [3_600_000, "Pay?", ["approve", "reject"]]);
+    assert.match(ended.logs[0].message, /https:\/\/example\.com\/webhooks\/x/);
+    const late = { ...signal, wait: async () => { throw Object.assign(new Error("late"), { name: "TimeoutError", code: "timeout" }); } };
+    const nobody = await runTask(load("approval"), { services: { signal: late } });
+    assert.equal(nobody.result.choice, "nobody");
+  });
+
   it("gives the same result after an interruption at any call", async () => {
     for (const [name, input] of [
       ["countdown", {}],
@@ -130,6 +145,7 @@ describe("examples", () => {
       ["countdown", { seconds: -1 }, "seconds"],
       ["many-calls", { calls: "9" }, "calls"],
       ["progress-report", { items: 0 }, "items"],
+      ["approval", { hours: 0 }, "hours"],
     ]) {
       const ended = await runTask(load(name), { input, services });
       assert.equal(ended.status, "failed");

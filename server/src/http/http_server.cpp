@@ -102,6 +102,20 @@ std::string render(const HttpResponse& response, bool head_only, bool keep_alive
   return out;
 }
 
+// What a webhook's task may see: everything but what speaks for the sender elsewhere.
+template <class Message>
+std::vector<std::pair<std::string, std::string>> fields_of(const Message& message) {
+  std::vector<std::pair<std::string, std::string>> fields;
+  for (const auto& field : message) {
+    std::string name(field.name_string());
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    if (name == "authorization" || name == "cookie" || name == "proxy-authorization") continue;
+    fields.emplace_back(std::move(name), std::string(field.value()));
+  }
+  return fields;
+}
+
 template <class Message>
 HttpRequest head_of(const Message& message) {
   HttpRequest request;
@@ -122,6 +136,7 @@ HttpRequest head_of(const Message& message) {
   request.host = field(http::field::host);
   request.accept = field(http::field::accept);
   request.last_event_id = field("Last-Event-ID");
+  if (request.path.starts_with("/webhooks/")) request.fields = fields_of(message);
   return request;
 }
 

@@ -27,6 +27,8 @@ struct HttpRequest {
   std::vector<std::string> segments;
   // The headers that any route looks at, as received; empty when absent.
   std::string authorization, chain, prefer, content_type, origin, host, accept, last_event_id;
+  // Of a request to a webhook: all but credentials, names in lower case, as received.
+  std::vector<std::pair<std::string, std::string>> fields;
   std::optional<std::string> idempotency_key;  // an empty one is a mistake, an absent one is not
   std::string body;
 };

@@ -80,6 +80,7 @@ Result<void> check_parameters(const HttpRequest& request) {
     if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
     if (is(request, 2, "events")) return check_query(query, {"after"});
     if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
+    if (is(request, 2, "signals") && length == 3) return check_query(query, {"after", "limit"});
   }
   if (is(request, 0, "schedules")) {
     if (length == 1) return check_query(query, {"cursor", "limit"});
@@ -110,6 +111,9 @@ Answer dispatch(RouteContext& context, const HttpRequest& request) {
 std::uint64_t body_limit(const RouteContext& context, const HttpRequest& request) {
   if (request.verb == Verb::get || request.verb == Verb::head) return 0;
   if (is_chain_route(request)) return context.options.chain_bytes_max;
+  if (is_webhook_route(request) || (is(request, 0, "runs") && is(request, 2, "signals"))) {
+    return context.options.signal_bytes_max;
+  }
   if (is(request, 0, "tasks") && is(request, 1, "execute")) return context.options.submit_bytes_max;
   if (is(request, 0, "tasks")) return context.options.publish_bytes_max;
   return context.options.other_bytes_max;
@@ -131,6 +135,7 @@ Answer route(RouteContext& context, HttpRequest request) {
       co_return co_await route_stack(context, request);
     }
     if (is_open(request)) co_return co_await route_ops(context, request);
+    if (is_webhook_route(request)) co_return co_await route_webhooks(context, request);
     const auto origin = check_origin(context, request);
     if (origin.has_error()) co_return problem(origin.error());
     const auto token = check_token(context, request);

@@ -33,6 +33,8 @@ struct RouteOptions {
   std::uint64_t chain_bytes_max = 4'096;
   std::uint64_t other_bytes_max = 1ull << 20;
   std::int64_t payload_bytes_max = 32ll << 20;
+  std::uint64_t signal_bytes_max = 1ull << 20;
+  std::int64_t signals_kept_max = 10'000;
   int wait_seconds_max = 300;
   Millis cancel_grace{30'000};  // of a cancellation that names none
   std::string api_token;                  // empty: requests need none
@@ -77,6 +79,11 @@ Answer route_events(RouteContext& context, const HttpRequest& request, TaskRunId
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
 Answer route_schedules(RouteContext& context, const HttpRequest& request);
+// POST /runs/{id}/signals/{name}, GET /runs/{id}/signals; and /webhooks/{token}, which needs no
+// token of the API: the address is the secret.
+Answer route_signals(RouteContext& context, const HttpRequest& request, TaskRunId run);
+Answer route_webhooks(RouteContext& context, const HttpRequest& request);
+bool is_webhook_route(const HttpRequest& request);
 Answer route_ops(RouteContext& context, const HttpRequest& request);
 
 // --- for the route groups ---------------------------------------------------------------------

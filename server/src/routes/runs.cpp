@@ -156,6 +156,9 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
   if (id.has_error()) co_return problem(id.error());
   const TaskRunId run{id.value()};
   const std::string_view what = path.size() == 3 ? std::string_view(path[2]) : std::string_view();
+  if (what == "signals" || (path.size() == 4 && path[2] == "signals")) {
+    co_return co_await route_signals(context, request, run);
+  }
   if (path.size() > 3) co_return not_found();
   if (what == "cancel" || what == "pause" || what == "resume") {
     if (request.verb != Verb::post) co_return method_not_allowed("POST");

@@ -19,13 +19,14 @@
 #include "sequential/storage/children.h"
 #include "sequential/storage/schedules.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/signals.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation, public RunStates {
+class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -80,6 +81,14 @@ class PostgresStore final : public Store, private Children, public Cancellation,
   RunStates* run_states() override { return this; }
   void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
   void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
+
+  Signals* signals() override { return this; }
+  void take(SignalTake, Done<SignalTaken>) override;
+  void send(SignalSend, Done<SignalSent>) override;
+  void kept(TaskRunId, std::int64_t after, int limit, Done<std::vector<KeptSignal>>) override;
+  void create_webhook(WebhookNew, Done<OutcomeRecorded>) override;
+  void webhook(std::string key, Done<Webhook>) override;
+  void answer_webhook(WebhookAnswer, Done<SignalSent>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

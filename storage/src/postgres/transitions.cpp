@@ -52,6 +52,19 @@ Statements::Statements(const std::string& schema) {
   cancel_orphan = call("cancel_orphan_v1", 6);
   orphans = Statement("SELECT child_run FROM " + quoted +
                       "child_cancels ORDER BY child_run LIMIT $1::bigint");
+  take_signal = call("take_signal_v1", 14);
+  send_signal = call("send_signal_v1", 12);
+  create_webhook = call("create_webhook_v1", 14);
+  answer_webhook = call("answer_webhook_v1", 8);
+  kept_signals = Statement("SELECT s.id, s.name, s.payload, s.at FROM " + quoted +
+                           "task_runs t LEFT JOIN " + quoted +
+                           "signals s ON s.task_run_id = t.id AND s.id > $2::bigint"
+                           " AND s.taken_seq IS NULL WHERE t.id = $1::bigint"
+                           " ORDER BY s.id LIMIT $3::bigint");
+  webhook =
+      Statement("SELECT w.task_run_id, w.rules, w.used_at, w.expires_at <= " + quoted +
+                "now_ms($2::bigint), t.ended_at, t.id FROM " + quoted + "webhooks w LEFT JOIN " +
+                quoted + "task_runs t ON t.id = w.task_run_id WHERE w.key = $1::bytea");
   keystore_put = call("keystore_put_v1", 8);
   keystore_version = Statement("SELECT version FROM " + quoted +
                                "keystore WHERE namespace = $1::bytea AND key = $2::bytea");
@@ -66,7 +79,7 @@ std::optional<Error> told(const Rows& rows) {
   Errc errc = Errc::internal;
   for (const Errc known : {Errc::fenced, Errc::conflict, Errc::idempotency_conflict,
                            Errc::task_not_found, Errc::not_found, Errc::run_not_found,
-                           Errc::unavailable, Errc::depth_limit}) {
+                           Errc::unavailable, Errc::depth_limit, Errc::signals_limit, Errc::webhook_gone}) {
     if (code == error_code_name(known)) errc = known;
   }
   return Error(errc, rows.text(0, 1));

@@ -20,7 +20,9 @@ struct Statements {
   Statement publish, submit, claim, claim_next, commit_slice, commit_slice_shown, record_outcome,
       slice_lost, release, extend, cancel, pause, resume, due, clear, stack_run_ids, recover, start_child, orphans,
       cancel_orphan,
-      keystore_version, keystore_put, keystore_delete;
+       keystore_version,
+      keystore_put, keystore_delete, take_signal, send_signal, kept_signals, create_webhook,
+      webhook, answer_webhook;
 };
 
 struct Context {

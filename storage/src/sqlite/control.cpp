@@ -143,6 +143,9 @@ Result<std::int64_t> clear(Transaction& tx) {
   }
   tx.sql.set_meta.run("task_run_id_high", tx.ids.run);
   tx.sql.set_meta.run("stack_run_id_high", tx.ids.stack_run);
+  tx.sql.signals.clear_signals.run();
+  tx.sql.signals.clear_waits.run();
+  tx.sql.signals.clear_webhooks.run();
   tx.sql.clear_logs.run();
   tx.sql.clear_states.run();
   tx.sql.clear_attempts.run();

@@ -10,6 +10,7 @@
 #include "sequential/storage/children.h"
 #include "sequential/storage/cancellation.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/signals.h"
 #include "sequential/storage/store.h"
 #include "sqlite/connection.h"
 
@@ -43,6 +44,9 @@ class Queries {
   // Counting stack runs by status reads them all: given up, and left out, after a few seconds.
   Result<StoreStatus> status(const std::string& path, const Clock& clock);
 
+  Result<std::vector<KeptSignal>> kept_signals(TaskRunId run, std::int64_t after, int limit);
+  Result<Webhook> webhook(const std::string& key, WallTime now);
+
   Result<KeystoreEntry> keystore_get(const std::string& name_space, const std::string& key);
   Result<std::vector<KeystoreEntry>> keystore_list(const std::string& name_space);
 
@@ -58,6 +62,11 @@ class Queries {
   static RunState read_state(const Cursor& row, int from);
   // The journal entry of number 0, whose contents are not in its row.
   void read_cancellation(TaskRunId run, Outcome& outcome);
+  Error forgiven() {
+    Error error = db_.error();
+    db_.forgive();
+    return error;
+  }
   void count_tables(StoreStatus& status);
   void count_runs(StoreStatus& status);
   void count_stack_runs(StoreStatus& status, const Clock& clock);
@@ -144,6 +153,16 @@ class Queries {
       "SELECT c.deadline, c.error FROM cancellations c JOIN stack_runs r"
       " ON r.task_run_id = c.task_run_id AND r.seq = 0 WHERE c.task_run_id = ?1"
       " AND r.ended_at IS NULL AND r.delivered_as > 0 AND c.deadline IS NOT NULL"};
+
+  Statement run_exists_{db_, "SELECT 1 FROM task_runs WHERE id = ?1"};
+  Statement kept_signals_{
+      db_,
+      "SELECT id, name, payload, at FROM signals"
+      " WHERE task_run_id = ?1 AND id > ?2 AND taken_seq IS NULL ORDER BY id LIMIT ?3"};
+  Statement webhook_{
+      db_,
+      "SELECT w.task_run_id, w.expires_at, w.used_at, w.rules, t.status FROM webhooks w"
+      " LEFT JOIN task_runs t ON t.id = w.task_run_id WHERE w.key = ?1"};
 
   Statement begin_{db_, "BEGIN"};
   Statement commit_{db_, "COMMIT"};

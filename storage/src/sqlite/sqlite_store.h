@@ -9,6 +9,7 @@
 #include "sequential/storage/schedules.h"
 #include "sequential/storage/cancellation.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/signals.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -16,7 +17,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation, public RunStates {
+class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -71,6 +72,14 @@ class SqliteStore final : public Store, private Children, public Cancellation, p
   RunStates* run_states() override { return this; }
   void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
   void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
+
+  Signals* signals() override { return this; }
+  void take(SignalTake, Done<SignalTaken>) override;
+  void send(SignalSend, Done<SignalSent>) override;
+  void kept(TaskRunId, std::int64_t after, int limit, Done<std::vector<KeptSignal>>) override;
+  void create_webhook(WebhookNew, Done<OutcomeRecorded>) override;
+  void webhook(std::string key, Done<Webhook>) override;
+  void answer_webhook(WebhookAnswer, Done<SignalSent>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

@@ -3,6 +3,7 @@
 
 #include "sqlite/cancellation_statements.h"
 #include "sqlite/connection.h"
+#include "sqlite/signal_statements.h"
 
 namespace sequential::storage::sqlite {
 
@@ -237,6 +238,9 @@ struct Statements {
   Statement keystore_delete{db, "DELETE FROM keystore WHERE namespace = ?1 AND key = ?2"};
 
   CancellationStatements cancellation{db};
+
+  // --- further contracts ------------------------------------------------------------------------
+  SignalStatements signals{db};
 
   // --- what a start reads ------------------------------------------------------------------------
   Statement open_runs{db,

@@ -12,11 +12,12 @@
 namespace sequential::storage::test {
 namespace {
 
-constexpr const char* kTables[] = {"meta",      "task_functions", "task_runs", "stack_runs",
-                                   "attempts",  "task_logs",      "keystore",  "checkpoints",
+constexpr const char* kTables[] = {"meta",     "task_functions", "task_runs", "stack_runs",
+                                   "attempts", "task_logs",      "keystore",  "checkpoints",
                                    "child_tasks", "child_cancels",
                                    "schedules",
-                                   "run_states"};
+                                   "run_states",
+                                   "signals",  "signal_waits",   "webhooks"};
 
 // Columns that say only where to look for work (migrations/postgres/0001): what they say is judged
 // by damage(), and looking may move them.

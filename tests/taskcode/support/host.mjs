@@ -42,6 +42,10 @@ const BOOTSTRAP = `(function (host) {
   globalThis.task = { id: 1, name: host.name, version: 1, started: host.now() };
   globalThis.setStatus = (value) => host.show("status", JSON.stringify(value));
   globalThis.progress = (...amounts) => host.show("progress", JSON.stringify(amounts));
+  globalThis.createWebhook = async (options) => {
+    const made = await call("signal", "webhook", [options]);
+    return { url: made.url, wait: (limits) => call("signal", "wait", [made.name, limits]) };
+  };
   globalThis.console = {};
   for (const level of ["debug", "log", "info", "warn", "error"]) {
     console[level] = (...values) => host.log(level, values.map(String).join(" "));

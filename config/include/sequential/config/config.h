@@ -36,6 +36,7 @@ struct Server {
   std::int64_t drain_ms = 10'000;
   std::string api_token_file;
   std::vector<std::string> allowed_hosts;
+  std::string public_url;  // where webhooks are reached; empty: where the server listens
 };
 
 struct Chain {
@@ -114,6 +115,8 @@ struct Limits {
   std::int64_t log_entries_per_slice = 1'000;
   std::int64_t log_message_bytes = 8'192;
   std::int64_t status_bytes = 16ll << 10;
+  std::int64_t signals_kept = 10'000;
+  std::int64_t signal_bytes = 1ll << 20;
   std::int64_t frame_bytes = 80ll << 20;
   std::int64_t child_depth = 200;
   std::int64_t cancel_grace_ms = 30'000;

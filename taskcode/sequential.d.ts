@@ -205,6 +205,12 @@ interface Webhook {
 /** Makes an address that takes one request. */
 declare function createWebhook(options?: WebhookOptions): Promise<Webhook>;
 
+/**
+ * Sets what the run is found by (`runs list --attr orders=12`); null takes an attribute away. Stored once, however often the
+ * code is replayed. At most 32 of a run; strings of 256 characters. Throws a TypeError or RangeError for what cannot be set.
+ */
+declare function setAttributes(values: { [name: string]: string | number | boolean | null }): void;
+
 /** What is written here is stored as the run's log, once, however often the code is replayed. */
 declare var console: {
   debug(...values: unknown[]): void;

@@ -29,12 +29,6 @@ const json& list_of(const json& body, const char* key) {
   return body.is_object() && body.contains(key) && body[key].is_array() ? body[key] : empty;
 }
 
-void add_query(std::string& path, std::string_view name, const std::string& value) {
-  if (value.empty()) return;
-  path += (path.find('?') == std::string::npos ? "?" : "&");
-  path += std::string(name) + "=" + percent_encode(value);
-}
-
 std::string duration_of(const json& record, const char* from, const char* to) {
   return show_duration_ms(ms_between(text_of(record, from), text_of(record, to)));
 }
@@ -190,41 +184,6 @@ EventReader::End follow_logs(EventReader& events, LogPrinter& print, std::int64_
 }
 
 }  // namespace
-
-int runs_list(Session& session, const RunsListOptions& options) {
-  std::string path = "/runs";
-  add_query(path, "status", options.status);
-  add_query(path, "task", options.task);
-  add_query(path, "parent", options.parent);
-  add_query(path, "limit", std::to_string(options.limit));
-  add_query(path, "cursor", options.cursor);
-  const Session::Answer answer = session.ask({.path = path});
-  if (!answer) return answer.exit;
-  if (session.json()) {
-    session.print_json(answer.response.body);
-    return kExitOk;
-  }
-  const json body = parse_body(answer.response.body).value_or(json::object());
-  const json& runs = list_of(body, "runs");
-  if (runs.empty()) {
-    session.note("no runs");
-    return kExitOk;
-  }
-  Table table({"RUN", "TASK", "VERSION", "STATUS", "CALLS", "CREATED (UTC)", "TOOK"}, {0, 2, 4, 6});
-  for (const json& run : runs) {
-    const std::string status = text_of(run, "status");
-    table.add({text_of(run, "id"), harmless(text_of(run, "task")), text_of(run, "version"),
-               paint(session.out(), status_colour(status), harmless(status)),
-               grouped(number_of(run, "calls")), show_time(text_of(run, "created_at")),
-               duration_of(run, "created_at", "ended_at")});
-  }
-  session.print(table.text(session.out()));
-  if (has(body, "next_cursor")) {
-    session.note(paint(session.err(), Colour::dim,
-                       "more: --cursor " + harmless(text_of(body, "next_cursor"))));
-  }
-  return kExitOk;
-}
 
 int runs_show(Session& session, const RunsShowOptions& options) {
   const Session::Answer answer = session.ask({.path = "/runs/" + std::to_string(options.id)});

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bundle.h"
@@ -31,11 +32,32 @@ struct RunOptions {
 };
 int run_task(Session& session, const RunOptions& options);
 
+// Parameters of GET /runs, by name.
+using RunsFilter = std::vector<std::pair<std::string, std::string>>;
+
 struct RunsListOptions {
-  std::string status, task, parent, cursor;
+  RunsFilter filter;
+  std::string cursor;
   int limit = 20;
+  bool all = false;  // every page
 };
 int runs_list(Session& session, const RunsListOptions& options);
+int runs_count(Session& session, const RunsFilter& filter);
+int runs_delete(Session& session, std::int64_t id);
+
+struct RunsPurgeOptions {
+  RunsFilter filter;
+  std::string older_than;
+  bool dry_run = false, yes = false;
+};
+int runs_purge(Session& session, const RunsPurgeOptions& options);
+
+struct RetentionOptions {
+  std::string task;
+  std::string completed, failed;  // empty: not said
+  bool forget = false;
+};
+int tasks_retention(Session& session, const RetentionOptions& options);
 
 struct RunsShowOptions {
   std::int64_t id = 0;

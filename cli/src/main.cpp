@@ -1,6 +1,7 @@
 #include "sequential/cli/main.h"
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -180,6 +181,12 @@ class CommandLine {
     auto* show = group->add_subcommand("show", "Print a task's code");
     show->add_option("name", task_, "Name of the task")->required();
     on(show, [this](Session& session) { return tasks_show(session, task_); });
+    auto* keep = group->add_subcommand("retention", "How long ended runs of a task are kept");
+    keep->add_option("name", retention_.task, "Name of the task")->required();
+    keep->add_option("--completed", retention_.completed, "Completed runs: 30d, 12h … or forever");
+    keep->add_option("--failed", retention_.failed, "Runs that failed or were cancelled");
+    keep->add_flag("--reset", retention_.forget, "As the task's options or the settings say");
+    on(keep, [this](Session& session) { return tasks_retention(session, retention_); });
   }
 
   void add_run() {
@@ -201,18 +208,85 @@ class CommandLine {
     on(command, [this](Session& session) { return run_task(session, run_); });
   }
 
+  // What GET /runs can be asked for.
+  static void add_filter(CLI::App* command, RunsFilter& filter) {
+    struct Option {
+      const char *flag, *name, *help, *type;
+    };
+    constexpr Option kOptions[] = {
+        {"--status", "status", "Only runs in this status, or in these, with commas", "STATUS"},
+        {"--task", "task", "Only runs of this task; NAME* is of all that begin so", "NAME"},
+        {"--task-version", "version", "Only runs of this version", "N"},
+        {"--tag", "tag", "Only runs with this tag; may be given several times", "KEY[:VALUE]"},
+        {"--created-after", "created_after", "Only runs created then or later (UTC)", "TIME"},
+        {"--created-before", "created_before", "Only runs created before", "TIME"},
+        {"--started-after", "started_after", "Only runs started then or later", "TIME"},
+        {"--started-before", "started_before", "Only runs started before", "TIME"},
+        {"--ended-after", "ended_after", "Only runs that ended then or later", "TIME"},
+        {"--ended-before", "ended_before", "Only runs that ended before", "TIME"},
+        {"--text", "text", "Only runs whose error's name, code or message holds this", "TEXT"},
+        {"--queue-key", "queue_key", "Only runs with this queue key", "KEY"},
+        {"--parent", "parent", "Only runs that this run has started", "ID"},
+        {"--idempotency-key", "idempotency_key", "The run with this key", "KEY"},
+    };
+    for (const Option& option : kOptions) {
+      command
+          ->add_option_function<std::vector<std::string>>(
+              option.flag,
+              [&filter, name = option.name](const std::vector<std::string>& values) {
+                for (const auto& value : values) filter.emplace_back(name, value);
+              },
+              option.help)
+          ->type_name(option.type)
+          ->allow_extra_args(false);
+    }
+    command
+        ->add_option_function<std::vector<std::string>>(
+            "--attr",
+            [&filter](const std::vector<std::string>& values) {
+              for (const auto& value : values) filter.push_back(attribute_of(value));
+            },
+            "Only runs with this attribute; also NAME<N and NAME>N")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+  }
+
+  // "orders=12", "orders>10"
+  static std::pair<std::string, std::string> attribute_of(const std::string& text) {
+    const auto at = std::min(text.find_first_of("=<>"), text.size());
+    const std::size_t skip = at < text.size() && text[at] == '=' ? 1 : 0;
+    return {"attr." + text.substr(0, at), text.substr(at + skip)};
+  }
+
   void add_runs() {
     auto* group = app_.add_subcommand("runs", "Look at runs");
     group->require_subcommand(1);
     auto* list = group->add_subcommand("list", "List runs, newest first");
-    list->add_option("--status", runs_.status, "Only runs in this status");
-    list->add_option("--task", runs_.task, "Only runs of this task");
-    list->add_option("--limit", runs_.limit, "How many")
+    add_filter(list, runs_.filter);
+    list->add_flag_callback(
+        "--oldest", [this] { runs_.filter.emplace_back("order", "oldest"); }, "Oldest first");
+    list->add_flag("--all", runs_.all, "All of them, page by page");
+    list->add_option("--limit", runs_.limit, "How many; with --all in one request")
         ->check(whole_number(1, 1'000))
         ->capture_default_str();
-    list->add_option("--parent", runs_.parent, "Only the runs that calls of this run have started");
     list->add_option("--cursor", runs_.cursor, "Go on where another list ended");
     on(list, [this](Session& session) { return runs_list(session, runs_); });
+
+    auto* count = group->add_subcommand("count", "Count runs");
+    add_filter(count, runs_.filter);
+    on(count, [this](Session& session) { return runs_count(session, runs_.filter); });
+
+    auto* remove = group->add_subcommand("delete", "Remove a run that has ended");
+    remove->add_option("id", show_.id, "Number of the run")->required()->check(run_id());
+    on(remove, [this](Session& session) { return runs_delete(session, show_.id); });
+
+    auto* purge = group->add_subcommand("purge", "Remove runs that have ended");
+    add_filter(purge, purge_.filter);
+    purge->add_option("--older-than", purge_.older_than, "Only what ended so long ago")
+        ->type_name("30d");
+    purge->add_flag("--dry-run", purge_.dry_run, "Only say how many there are");
+    purge->add_flag("--yes", purge_.yes, "Without a filter: remove every run that has ended");
+    on(purge, [this](Session& session) { return runs_purge(session, purge_); });
 
     auto* show = group->add_subcommand("show", "Show a run");
     show->add_option("id", show_.id, "Number of the run")->required()->check(run_id());
@@ -388,6 +462,8 @@ class CommandLine {
   RunsListOptions runs_;
   RunsShowOptions show_;
   RunsCancelOptions cancel_;
+  RunsPurgeOptions purge_;
+  RetentionOptions retention_;
   LogsOptions logs_;
   SignalOptions signal_;
   KeystoreSetOptions key_;

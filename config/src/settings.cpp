@@ -235,6 +235,22 @@ constexpr Setting kEngineAndLimits[] = {
            "Time that a cancelled run has to end by itself, if the request names none."),
 };
 
+constexpr std::int64_t kCenturyMs = 100ll * 366 * 24 * kHourMs;
+
+constexpr Setting kSearchAndRetention[] = {
+    number(INT(search.rows_max), 100, 1'000'000, "runs",
+           "Runs that one search request looks at when no index leads to what it asks for."),
+    number(INT(search.tags_max), 0, 1'000, "tags", "Tags of a run."),
+    number(INT64(retention.completed_ms), 0, kCenturyMs, "ms",
+           "Time after its end that a completed run is kept, unless its task says otherwise; 0 is "
+           "for ever."),
+    number(INT64(retention.failed_ms), 0, kCenturyMs, "ms",
+           "The same for runs that failed or were cancelled; 0 is for ever."),
+    number(INT64(retention.pass_ms), 0, 24 * kHourMs, "ms",
+           "Pause between passes that remove runs that are too old; 0 is never."),
+    number(INT(retention.batch), 1, 10'000, "runs", "Old runs removed in one transaction."),
+};
+
 constexpr Setting kServicesAndLog[] = {
     text(TEXT(keystore.key_file),
          "File with the key that seals secrets; empty is keystore.key beside the database."),
@@ -274,7 +290,8 @@ constexpr Setting kServicesAndLog[] = {
 #undef LIST
 
 constexpr std::size_t kCount = std::size(kServer) + std::size(kChainAndStore) +
-                               std::size(kEngineAndLimits) + std::size(kServicesAndLog);
+                               std::size(kEngineAndLimits) + std::size(kSearchAndRetention) +
+                               std::size(kServicesAndLog);
 
 constexpr auto kSettings = [] {
   std::array<Setting, kCount> all{};
@@ -282,6 +299,7 @@ constexpr auto kSettings = [] {
   for (const Setting& setting : kServer) all[count++] = setting;
   for (const Setting& setting : kChainAndStore) all[count++] = setting;
   for (const Setting& setting : kEngineAndLimits) all[count++] = setting;
+  for (const Setting& setting : kSearchAndRetention) all[count++] = setting;
   for (const Setting& setting : kServicesAndLog) all[count++] = setting;
   return all;
 }();

@@ -31,6 +31,7 @@
 #include "work/processor.h"
 #include "work/run_events.h"
 #include "work/signal_service.h"
+#include "work/retention.h"
 #include "work/store_watch.h"
 #include "work/tasks_service.h"
 
@@ -138,6 +139,15 @@ StoreWatchOptions watch_options(const config::Config& c) {
   return options;
 }
 
+RetentionOptions retention_options(const config::Config& c) {
+  RetentionOptions options;
+  options.completed_ms = c.retention.completed_ms;
+  options.failed_ms = c.retention.failed_ms;
+  options.batch = c.retention.batch;
+  options.rows_max = c.search.rows_max;
+  return options;
+}
+
 Result<ChainOptions> chain_options(const config::Config& c, const HttpServer& http) {
   ChainOptions options;
   if (c.chain.url.empty()) {
@@ -166,6 +176,8 @@ RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
   options.signals_kept_max = c.limits.signals_kept;
   options.wait_seconds_max = static_cast<int>(c.server.wait_seconds_max);
   options.cancel_grace = ms(c.limits.cancel_grace_ms);
+  options.tags_max = c.search.tags_max;
+  options.search_rows_max = c.search.rows_max;
   options.api_token = std::move(api_token);
   options.host_names = host_names(c.server);
   options.handoff = c.chain.url.empty();
@@ -270,10 +282,11 @@ class Node {
     store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
     events_ = std::make_unique<RunEvents>(io_, *store_, clock_, event_options(config_.server));
     processor_->watch().on_change([this](TaskRunId run) { events_->changed(run); });
+    retention_ = std::make_unique<RetentionPass>(*store_, clock_, retention_options(config_));
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_,
-        *store_watch_, *scheduler_, *events_, clock_,
+        *store_watch_, *scheduler_, *events_, *retention_, clock_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
     listen();
@@ -414,6 +427,11 @@ class Node {
     scheduler_->begin();
     auto renew = [this] { return processor_->renew_leases(); };
     net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
+    if (config_.retention.pass_ms > 0) {
+      auto remove = [this] { return retention_->pass(go_on_); };
+      net::co_spawn(io_, every(io_, go_on_, ms(config_.retention.pass_ms), std::move(remove)),
+                    net::detached);
+    }
     auto look = [this] { return store_watch_->look(); };
     net::co_spawn(io_, every(io_, go_on_, ms(config_.store.upkeep_ms), std::move(look)),
                   net::detached);
@@ -447,6 +465,7 @@ class Node {
   std::unique_ptr<Scheduler> scheduler_;
   std::unique_ptr<StoreWatch> store_watch_;
   std::unique_ptr<RunEvents> events_;
+  std::unique_ptr<RetentionPass> retention_;
   std::unique_ptr<RouteContext> context_;
   std::atomic<bool> hurry_{false};
   std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes

@@ -123,7 +123,7 @@ export const CASES = [
   ["a run id with a sign", get("/runs/+1"), missing],
   ["something below a run", get("/runs/1/nothing"), missing],
   ["something far below a run", get("/runs/1/stack/2"), missing],
-  ["an unknown parameter", get("/runs?statsu=failed"), { ...invalid("statsu"), detail: "status, task, parent, cursor, limit" }],
+  ["an unknown parameter", get("/runs?statsu=failed"), { ...invalid("statsu"), detail: "status, task, parent, cursorversion, tag, attr.NAME" }],
   ["an unknown parameter of a run", get("/runs/1?wiat=5"), { ...invalid("wiat"), detail: "wait" }],
   ["an unknown parameter of a stack", get("/runs/1/stack?after=1"), { ...invalid("after"), detail: "from, limit" }],
   ["an unknown parameter of logs", get("/runs/1/logs?from=1"), { ...invalid("from"), detail: "after, limit" }],
@@ -140,7 +140,7 @@ export const CASES = [
   ["a stack position that is no number", get("/runs/1/stack?from=x"), invalid("from")],
   ["a log position that is no number", get("/runs/1/logs?after=x"), invalid("after")],
   ["POST /runs", { path: "/runs", json: {} }, wrongMethod("GET")],
-  ["DELETE of a run", { method: "DELETE", path: "/runs/1" }, wrongMethod("GET")],
+  ["PUT of a run", { method: "PUT", path: "/runs/1" }, wrongMethod("GET, DELETE")],
   ["GET of cancel", get("/runs/1/cancel"), wrongMethod("POST")],
 
   // --- the chain ---------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,15 @@ describe("examples", () => {
     );
   });
 
+  it("order-attributes says what it is found by", async () => {
+    const { result, logs } = await complete("order-attributes", { customer: "Ines", orders: 2 });
+    assert.deepEqual(result, { customer: "Ines", orders: 2, total: 30 });
+    assert.deepEqual(logs, [
+      { level: "attributes", message: '{"customer":"Ines","orders":2}' },
+      { level: "attributes", message: '{"total":30}' },
+    ]);
+  });
+
   it("many-calls adds up", async () => {
     assert.deepEqual((await complete("many-calls")).result, { calls: 100, sum: 5050 });
     const { result, journal } = await complete("many-calls", { calls: 1000 });

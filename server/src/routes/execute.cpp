@@ -1,6 +1,9 @@
 // POST /tasks/execute: accepts a run. What is answered 2xx is committed (P1).
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "async.h"
@@ -15,6 +18,11 @@ namespace sequential::server {
 namespace {
 
 using Json = nlohmann::json;
+
+constexpr std::size_t kKeyMax = 256;                          // idempotency key, queue key
+constexpr std::size_t kTagKeyMax = 64, kTagValueMax = 256;    // bytes
+constexpr std::int64_t kDelayMax = 366ll * 24 * 3600 * 1000;  // ms
+constexpr int kPriorityMax = 1'000;
 
 Error field_error(std::string field, std::string why) {
   return Error{Errc::invalid_field, field + " " + why, field};
@@ -51,7 +59,58 @@ Result<std::string> text(const Json& value, const std::string& field, std::size_
   return out;
 }
 
-Result<void> read_option(Execution& execution, const std::string& name, const Json& value) {
+// A key is part of a parameter of GET /runs, tag=KEY:VALUE, and of paths into JSON.
+bool is_tag_key(std::string_view key) {
+  return !key.empty() && key.size() <= kTagKeyMax &&
+         std::none_of(key.begin(), key.end(), [](char c) {
+           return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == ':';
+         });
+}
+
+bool is_tag_value(std::string_view value) {
+  return value.size() <= kTagValueMax && std::none_of(value.begin(), value.end(), [](char c) {
+           return static_cast<unsigned char>(c) < 0x20;
+         });
+}
+
+Result<void> check_tag(const Json& tags, const std::string& name, const Json& value) {
+  const std::string field = tags.is_array() ? "options.tags" : "options.tags." + name;
+  std::string_view key = name, text;
+  if (tags.is_array()) {
+    if (!value.is_string()) return field_error(field, "must be a list of texts, or an object");
+    const std::string_view whole = value.get_ref<const std::string&>();
+    key = whole.substr(0, whole.find(':'));
+    text = whole.substr(std::min(key.size() + 1, whole.size()));
+  } else if (value.is_string()) {
+    text = value.get_ref<const std::string&>();
+  } else if (!value.is_number() && !value.is_boolean()) {
+    return field_error(field, "must be a text, a number, true or false");
+  }
+  if (!is_tag_key(key)) {
+    return field_error(field, R"(has a key that is not 1 to 64 bytes without : " \ and controls)");
+  }
+  if (is_tag_value(text)) return success();
+  return field_error(field, "has a value of more than 256 bytes, or with control characters");
+}
+
+Result<void> read_tags(Execution& execution, const Json& tags, int tags_max) {
+  if (!tags.is_object() && !tags.is_array()) {
+    return field_error("options.tags", "must be a list or an object");
+  }
+  if (tags.size() > static_cast<std::size_t>(tags_max)) {
+    return field_error("options.tags",
+                       "has more than search.tags_max tags: " + std::to_string(tags_max));
+  }
+  for (const auto& [name, value] : tags.items()) {
+    SEQUENTIAL_TRY(check_tag(tags, name, value));
+  }
+  execution.submission.tags = tags.dump();
+  if (execution.submission.tags.size() <= kTagsBytesMax) return success();
+  return field_error("options.tags", "is larger than 4096 bytes");
+}
+
+Result<void> read_option(Execution& execution, const std::string& name, const Json& value,
+                         int tags_max) {
   const std::string field = "options." + name;
   auto& submission = execution.submission;
   if (name == "idempotency_key" || name == "idempotencyKey") {
@@ -66,10 +125,7 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
     SEQUENTIAL_TRY(const auto delay, integer(value, field, 0, kDelayMsMax));
     submission.delay = Millis{delay};
   } else if (name == "tags") {
-    if (!value.is_object() && !value.is_array())
-      return field_error(field, "must be a list or an object");
-    submission.tags = value.dump();
-    if (submission.tags.size() > kTagsBytesMax) return field_error(field, "is too large");
+    SEQUENTIAL_TRY(read_tags(execution, value, tags_max));
   } else {
     return field_error(field,
                        "is not an option; there are idempotency_key, version, priority, "
@@ -79,7 +135,7 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
 }
 
 Result<void> read_member(Execution& execution, const HttpRequest& request, const std::string& name,
-                         const Json& value) {
+                         const Json& value, int tags_max) {
   if (name == "task" || name == "task_identifier" || name == "taskIdentifier") {
     if (!execution.task.empty()) return field_error(name, "names the task a second time");
     SEQUENTIAL_TRY(execution.task, text(value, name, 128));
@@ -88,7 +144,7 @@ Result<void> read_member(Execution& execution, const HttpRequest& request, const
   } else if (name == "options") {
     if (!value.is_object()) return field_error(name, "must be an object");
     for (const auto& [key, option] : value.items()) {
-      SEQUENTIAL_TRY(read_option(execution, key, option));
+      SEQUENTIAL_TRY(read_option(execution, key, option, tags_max));
     }
   } else {
     return field_error(name, "is not a member of this request; there are task, input and options");
@@ -133,7 +189,7 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
   SEQUENTIAL_TRY(const Json body, parse_envelope(request.body));
   Execution execution;
   for (const auto& [name, value] : body.items()) {
-    SEQUENTIAL_TRY(read_member(execution, request, name, value));
+    SEQUENTIAL_TRY(read_member(execution, request, name, value, context.options.tags_max));
   }
   if (execution.task.empty())
     return field_error("task", "is missing: the name of a published task");

@@ -48,6 +48,15 @@ std::string store_stats(const StoreWatch::Seen& seen) {
   return std::move(store).text();
 }
 
+std::string retention_stats(const RetentionPass::Stats& stats) {
+  JsonObject retention;
+  retention.number("passes", stats.passes)
+      .number("removed_runs", stats.removed_runs)
+      .number("removed_rows", stats.removed_rows)
+      .number("failed", stats.failed);
+  return std::move(retention).text();
+}
+
 HttpResponse stats(RouteContext& context) {
   const auto engine = context.runtime.stats();
   const auto chain = context.chain.stats();
@@ -85,7 +94,8 @@ HttpResponse stats(RouteContext& context) {
       .raw("engine", std::move(engines).text())
       .raw("chain", std::move(hints).text())
       .raw("events", std::move(events).text())
-      .raw("store", store_stats(context.store_watch.seen()));
+      .raw("store", store_stats(context.store_watch.seen()))
+      .raw("retention", retention_stats(context.retention.stats()));
   return json_response(200, std::move(body).text());
 }
 

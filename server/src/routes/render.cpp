@@ -161,6 +161,7 @@ std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
     object.raw("cancelling", "true").string("cancel_at", iso_time(*extras.cancel_at));
   }
   object.raw("state", render_state(extras.state));
+  if (!extras.attributes.empty()) object.raw("attributes", extras.attributes);
   object.raw("input", run.input).raw("result", run.result).raw("error", run.error);
   return std::move(object).text();
 }

@@ -21,6 +21,7 @@
 #include "sequential/storage/store.h"
 #include "work/processor.h"
 #include "work/run_events.h"
+#include "work/retention.h"
 #include "work/store_watch.h"
 
 namespace sequential::server {
@@ -37,6 +38,8 @@ struct RouteOptions {
   std::int64_t signals_kept_max = 10'000;
   int wait_seconds_max = 300;
   Millis cancel_grace{30'000};  // of a cancellation that names none
+  int tags_max = 32;              // of a run
+  int search_rows_max = 20'000;  // runs that one request looks at
   std::string api_token;                  // empty: requests need none
   std::vector<std::string> host_names;    // accepted Host names; empty: any
   bool handoff = true;
@@ -57,6 +60,7 @@ struct RouteContext {
   const StoreWatch& store_watch;
   Scheduler& scheduler;
   RunEvents& events;
+  const RetentionPass& retention;
   const Clock& clock;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining
@@ -73,9 +77,14 @@ Answer route(RouteContext& context, HttpRequest request);
 Answer route_execute(RouteContext& context, const HttpRequest& request);
 Answer route_tasks(RouteContext& context, const HttpRequest& request);
 Answer route_runs(RouteContext& context, const HttpRequest& request);
-Answer route_children(RouteContext& context, const HttpRequest& request);  // GET /runs?parent=ID
 Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId id);
 Answer route_events(RouteContext& context, const HttpRequest& request, TaskRunId run);
+// Of route_runs and route_tasks (search.cpp).
+Answer list_runs(RouteContext& context, const HttpRequest& request);
+Answer count_runs(RouteContext& context, const HttpRequest& request);
+Answer remove_run(RouteContext& context, TaskRunId id);
+Answer purge_runs(RouteContext& context, const HttpRequest& request);
+Answer route_retention(RouteContext& context, const HttpRequest& request);
 Answer route_stack(RouteContext& context, const HttpRequest& request);
 Answer route_keystore(RouteContext& context, const HttpRequest& request);
 Answer route_schedules(RouteContext& context, const HttpRequest& request);
@@ -100,6 +109,9 @@ Result<std::int64_t> query_int(const HttpRequest& request, std::string_view name
 
 // 1…128 of A-Z a-z 0-9 . _ - not beginning with a dot. Errors: invalid_field naming `field`.
 Result<void> check_name(std::string_view name, std::string_view field);
+
+// A run's attributes as a JSON object text, or empty.
+boost::asio::awaitable<std::string> attributes_of(RouteContext& context, TaskRunId run);
 
 // Waits until the run is terminal or paused, or `seconds` have passed, and reads it.
 // `surely_running`: the caller knows that it cannot have ended before `ticket` was taken.

@@ -52,8 +52,16 @@ net::awaitable<Result<void>> read_state(RouteContext& context, const storage::Ta
   co_return success();
 }
 
+net::awaitable<Result<void>> read_attributes(RouteContext& context, const storage::TaskRun& run,
+                                             RunExtras& extras) {
+  // They come with entries of the log.
+  if (run.log_count == 0 || context.store.search() == nullptr) co_return success();
+  extras.attributes = co_await attributes_of(context, run.id);
+  co_return success();
+}
+
 using Part = net::awaitable<Result<void>> (*)(RouteContext&, const storage::TaskRun&, RunExtras&);
-constexpr std::array<Part, 3> kParts = {read_parent, read_cancelling, read_state};
+constexpr std::array<Part, 4> kParts = {read_parent, read_cancelling, read_state, read_attributes};
 
 }  // namespace
 

@@ -1,5 +1,5 @@
-// GET /runs, /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (events: events.cpp); POST
-// /runs/{id}/{pause|resume} (cancel: cancel.cpp).
+// /runs: GET /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (events: events.cpp); POST
+// /runs/{id}/{pause|resume} (cancel: cancel.cpp). Finding and removing runs is in search.cpp.
 
 #include <utility>
 #include <vector>
@@ -14,43 +14,7 @@ namespace sequential::server {
 namespace {
 
 constexpr std::int64_t kPageMax = 1'000;
-constexpr std::int64_t kPageDefault = 50;
 constexpr std::int64_t kStackPageDefault = 200;
-
-Answer list(RouteContext& context, const HttpRequest& request) {
-  storage::RunFilter filter;
-  const std::string status = query_value(request.query, "status");
-  if (!status.empty()) {
-    filter.status = storage::run_status_from(status);
-    if (!filter.status) {
-      co_return problem(Error{Errc::invalid_field,
-                              "status must be queued, running, suspended_waiting_child, paused, "
-                              "completed, failed or cancelled",
-                              "status"});
-    }
-  }
-  filter.task_name = query_value(request.query, "task");
-  const auto cursor = query_int(request, "cursor", 0, 1, INT64_MAX);
-  if (cursor.has_error()) co_return problem(cursor.error());
-  const auto limit = query_int(request, "limit", kPageDefault, 1, kPageMax);
-  if (limit.has_error()) co_return problem(limit.error());
-  filter.before = TaskRunId{cursor.value()};
-  filter.limit = static_cast<int>(limit.value());
-  const int asked = filter.limit;
-  auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
-  const auto runs = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
-  if (runs.has_error()) co_return problem(runs.error());
-  const auto items = co_await run_summaries(context, runs.value());
-  if (items.has_error()) co_return problem(items.error());
-  JsonObject body;
-  body.raw("runs", json_array(items.value()));
-  if (static_cast<int>(items.value().size()) == asked) {
-    body.string("next_cursor", std::to_string(runs.value().back().id.value));
-  } else {
-    body.null("next_cursor");
-  }
-  co_return json_response(200, std::move(body).text());
-}
 
 Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const auto wait = query_int(request, "wait", 0, 0, context.options.wait_seconds_max);
@@ -147,10 +111,15 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
   const auto& path = request.segments;
   if (path.size() == 1) {
     if (!get) co_return method_not_allowed("GET");
-    if (!query_value(request.query, "parent").empty()) {
-      co_return co_await route_children(context, request);
-    }
-    co_return co_await list(context, request);
+    co_return co_await list_runs(context, request);
+  }
+  if (path.size() == 2 && path[1] == "count") {
+    if (!get) co_return method_not_allowed("GET");
+    co_return co_await count_runs(context, request);
+  }
+  if (path.size() == 2 && path[1] == "purge") {
+    if (request.verb != Verb::post) co_return method_not_allowed("POST");
+    co_return co_await purge_runs(context, request);
   }
   const auto id = parse_id(path[1]);
   if (id.has_error()) co_return problem(id.error());
@@ -168,7 +137,8 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
   }
   const bool known = what.empty() || what == "stack" || what == "logs" || what == "events";
   if (!known) co_return not_found();
-  if (!get) co_return method_not_allowed("GET");
+  if (what.empty() && request.verb == Verb::del) co_return co_await remove_run(context, run);
+  if (!get) co_return method_not_allowed(what.empty() ? "GET, DELETE" : "GET");
   if (what == "events") co_return co_await route_events(context, request, run);
   if (what == "stack") co_return co_await stack(context, request, run);
   if (what == "logs") co_return co_await logs(context, request, run);

@@ -67,6 +67,7 @@ Result<storage::Publication> read_body(const HttpRequest& request) {
   if (publication.description.size() > kDescriptionMax) {
     return field_error("description", "is longer than 8192 bytes");
   }
+  SEQUENTIAL_TRY(kept_in_options(publication.options));
   publication.code_sha256 = to_hex(sha256(publication.code));
   return publication;
 }
@@ -189,6 +190,9 @@ Answer route_tasks(RouteContext& context, const HttpRequest& request) {
   if (request.segments.size() == 1) {
     if (!get) co_return method_not_allowed("GET");
     co_return co_await list(context);
+  }
+  if (request.segments.size() == 3 && request.segments[2] == "retention") {
+    co_return co_await route_retention(context, request);
   }
   if (request.segments.size() != 2) co_return not_found();
   if (request.verb == Verb::put) co_return co_await publish(context, request);

@@ -33,7 +33,7 @@ Answered<std::optional<Work>> claimed(const Try& attempt, const Rows& rows) {
   std::optional<Work> work = claimed_work(rows);
   if (work) {
     const Grant& grant = work->grant;
-    attempt.acknowledged({Witness::Kind::claim, grant.id.value, grant.epoch, 0});
+    attempt.acknowledged({Witness::Kind::claim, grant.id.value, grant.epoch, 0, grant.run.value});
   }
   return Result<std::optional<Work>>(std::move(work));
 }
@@ -107,7 +107,8 @@ Answered<void> release(const Try& attempt, const Grant& grant) {
   params.add(grant.id.value).add(grant.epoch);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.release, params));
   if (auto error = told(rows)) return Result<void>(*std::move(error));
-  attempt.acknowledged({Witness::Kind::attempt, grant.id.value, grant.epoch, attempt.token});
+  attempt.acknowledged({Witness::Kind::attempt, grant.id.value, grant.epoch, attempt.token,
+                        grant.run.value});
   return Result<void>(success());
 }
 
@@ -118,7 +119,8 @@ Answered<SliceLostResult> slice_lost(const Try& attempt, const SliceLost& lost) 
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.slice_lost, params));
   if (auto error = told(rows)) return Result<SliceLostResult>(*std::move(error));
   const Grant& root = lost.root;
-  attempt.acknowledged({Witness::Kind::attempt, root.id.value, root.epoch, attempt.token});
+  attempt.acknowledged({Witness::Kind::attempt, root.id.value, root.epoch, attempt.token,
+                        root.run.value});
   return Result<SliceLostResult>(SliceLostResult{rows.integer(0, 2), rows.boolean(0, 3)});
 }
 

@@ -143,26 +143,29 @@ Answer<History::Found> History::ask(Connection& connection, const std::vector<Kn
       one("token", "went_back") +
       ", (SELECT string_agg(substr(key, 6) || '=' || value, ' ') FROM " + meta_ +
       " WHERE key LIKE 'mark:%'),"
-      " (SELECT min(w.n) FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[])"
-      " WITH ORDINALITY AS w (kind, id, number, token, n) WHERE NOT CASE w.kind WHEN 0 THEN " +
+      " (SELECT min(w.n) FROM unnest($1::integer[], $2::bigint[], $3::bigint[], $4::bigint[],"
+      " $5::bigint[])"
+      " WITH ORDINALITY AS w (kind, id, number, token, run, n) WHERE NOT CASE w.kind WHEN 0 THEN " +
       there("task_runs", "x.id = w.id AND x.created_at = w.number") + " WHEN 1 THEN " +
       there("stack_runs", "x.id = w.id AND x.token = w.token AND x.ended_at IS NOT NULL") +
       " WHEN 2 THEN " +
       there("attempts", "x.stack_run_id = w.id AND x.epoch = w.number AND x.token = w.token") +
       " WHEN 3 THEN " + there("stack_runs", "x.id = w.id AND x.epoch >= w.number") +
       " WHEN 4 THEN (SELECT last_value FROM " + schema_ + "stack_run_ids) >= w.id ELSE " +
-      there("task_functions", "x.id = w.id AND x.token = w.token") + " END)" +
+      there("task_functions", "x.id = w.id AND x.token = w.token") + " END AND NOT " +
+      there("removed_runs", "x.id = w.run") + ")" +
       (with_position ? position : ", NULL, NULL"));
   std::vector<int> kinds;
-  std::vector<std::int64_t> ids, numbers, tokens;
+  std::vector<std::int64_t> ids, numbers, tokens, runs;
   for (const auto& [number, witness] : witnesses) {
     kinds.push_back(static_cast<int>(witness.kind));
     ids.push_back(witness.id);
     numbers.push_back(witness.number);
     tokens.push_back(witness.token);
+    runs.push_back(witness.run);
   }
   Params params;
-  params.add(kinds).add(ids).add(numbers).add(tokens);
+  params.add(kinds).add(ids).add(numbers).add(tokens).add(runs);
   auto answer = connection.run(statement, params, false);
   if (const auto* error = error_of(answer)) {
     const std::string& code = error->sqlstate;
@@ -215,7 +218,8 @@ std::string History::lacking(const Expected& expected, const Found& found) const
     return std::string("what ") + (own ? "this" : "another") + " node stored last";
   }
   if (found.incident != expected.incident) return "what another node was told is stored";
-  // Whoever cleared all runs removed the witnesses too; marks stay.
+  // Whoever cleared all runs removed the witnesses too; marks stay. (Of single runs that were
+  // removed the database itself knows.)
   if (!found.missing || found.cleared != expected.cleared) return "";
   return name_of(expected.witnesses[*found.missing].witness);
 }

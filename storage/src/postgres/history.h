@@ -27,7 +27,7 @@
 namespace sequential::storage::postgres {
 
 // Something that was committed durably and acknowledged, and what a database that kept it shows
-// ever after (unless all runs were cleared).
+// ever after (unless all runs were cleared, or its run was removed).
 struct Witness {
   enum class Kind : int {
     run,       // a task run `id`, created at `number`
@@ -39,6 +39,7 @@ struct Witness {
   };
   Kind kind = Kind::run;
   std::int64_t id = 0, number = 0, token = 0;
+  std::int64_t run = 0;  // the task run it is of: once that is removed, it is not expected
 };
 
 class History {

@@ -20,13 +20,14 @@
 #include "sequential/storage/schedules.h"
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals {
+class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -96,6 +97,15 @@ class PostgresStore final : public Store, private Children, public Cancellation,
   void keystore_get(std::string name_space, std::string key, Done<KeystoreEntry>) override;
   void keystore_list(std::string name_space, Done<std::vector<KeystoreEntry>>) override;
   void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
+
+  Search* search() override { return this; }
+  void find_runs(RunQuery, TaskRunId after, int limit, int rows_max, Done<RunPage>) override;
+  void count_runs(RunQuery, int rows_max, Done<RunCount>) override;
+  void run_tags(TaskRunId, Done<std::vector<RunTag>>) override;
+  void remove_runs(std::vector<TaskRunId>, WallTime ended_before, int runs_max,
+                   Done<Removed>) override;
+  void set_retention(Retention, Done<void>) override;
+  void retentions(Done<std::vector<Retention>>) override;
 
  private:
   void start_child(ChildStart, Done<Submitted>) override;

@@ -34,38 +34,6 @@ TaskFunction read_function(const Rows& rows, std::size_t i) {
   return f;
 }
 
-TaskRun read_run(const Rows& rows, std::size_t i) {
-  TaskRun r;
-  r.id = rows.id<TaskRunId>(i, 0);
-  r.task_function_id = rows.id<TaskFunctionId>(i, 1);
-  r.task_name = rows.bytes(i, 2);
-  r.task_version = rows.small(i, 3);
-  r.root = rows.id<StackRunId>(i, 4);
-  r.status = run_status_from(rows.text(i, 5)).value_or(RunStatus::cancelled);
-  r.pause_reason = rows.bytes(i, 6);
-  r.pause_detail = rows.bytes(i, 7);
-  r.parent_stack_run_id = rows.id<StackRunId>(i, 8);
-  r.idempotency_key = rows.bytes(i, 9);
-  r.priority = rows.small(i, 10);
-  r.queue_key = rows.bytes(i, 11);
-  r.tags = rows.bytes(i, 12);
-  r.seed = rows.bytes(i, 13);
-  r.created_at = rows.time(i, 14);
-  r.updated_at = std::max(rows.time(i, 15), rows.time(i, 24));
-  r.started_at = rows.time_if(i, 16);
-  r.ended_at = rows.time_if(i, 17);
-  if (r.status == RunStatus::running &&
-      rows.text(i, 18) == stack_status_name(StackStatus::suspended_waiting_child)) {
-    r.status = RunStatus::suspended_waiting_child;
-  }
-  r.waiting_on_stack_run_id = rows.id<StackRunId>(i, 19);
-  r.journal_length = rows.integer(i, 20);
-  r.call_count = rows.integer(i, 21);
-  r.log_count = rows.integer(i, 22);
-  r.crashes = rows.integer(i, 23);
-  return r;
-}
-
 template <class Enum>
 std::optional<Enum> enum_if(const Rows& rows, std::size_t i, int column) {
   if (rows.null(i, column)) return std::nullopt;
@@ -125,6 +93,38 @@ Result<TaskFunction> one_function(const Rows& rows, const std::string& which) {
 }
 
 }  // namespace
+
+TaskRun read_run(const Rows& rows, std::size_t i) {
+  TaskRun r;
+  r.id = rows.id<TaskRunId>(i, 0);
+  r.task_function_id = rows.id<TaskFunctionId>(i, 1);
+  r.task_name = rows.bytes(i, 2);
+  r.task_version = rows.small(i, 3);
+  r.root = rows.id<StackRunId>(i, 4);
+  r.status = run_status_from(rows.text(i, 5)).value_or(RunStatus::cancelled);
+  r.pause_reason = rows.bytes(i, 6);
+  r.pause_detail = rows.bytes(i, 7);
+  r.parent_stack_run_id = rows.id<StackRunId>(i, 8);
+  r.idempotency_key = rows.bytes(i, 9);
+  r.priority = rows.small(i, 10);
+  r.queue_key = rows.bytes(i, 11);
+  r.tags = rows.bytes(i, 12);
+  r.seed = rows.bytes(i, 13);
+  r.created_at = rows.time(i, 14);
+  r.updated_at = std::max(rows.time(i, 15), rows.time(i, 24));
+  r.started_at = rows.time_if(i, 16);
+  r.ended_at = rows.time_if(i, 17);
+  if (r.status == RunStatus::running &&
+      rows.text(i, 18) == stack_status_name(StackStatus::suspended_waiting_child)) {
+    r.status = RunStatus::suspended_waiting_child;
+  }
+  r.waiting_on_stack_run_id = rows.id<StackRunId>(i, 19);
+  r.journal_length = rows.integer(i, 20);
+  r.call_count = rows.integer(i, 21);
+  r.log_count = rows.integer(i, 22);
+  r.crashes = rows.integer(i, 23);
+  return r;
+}
 
 Answer<Result<TaskFunction>> Queries::task_function(const std::string& name, int version) {
   Params params;

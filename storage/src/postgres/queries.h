@@ -8,6 +8,8 @@
 #include "postgres/connection.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/run_states.h"
+#include "search_sql.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -28,6 +30,10 @@ struct QueryStatements {
 };
 
 // One use of a connection for reading.
+// The columns of a run and its root, and a run from them.
+std::string_view run_columns();
+TaskRun read_run(const Rows& rows, std::size_t i);
+
 class Queries {
  public:
   Queries(Connection& connection, const QueryStatements& sql, bool prepare)
@@ -40,6 +46,13 @@ class Queries {
   Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
   Answer<Result<std::optional<ChildLink>>> parent_of(TaskRunId run);
   Answer<Result<std::vector<TaskRun>>> children_of(TaskRunId parent, TaskRunId before, int limit);
+  // search.cpp; `schema` holds the tables.
+  Answer<Result<RunPage>> find_runs(const std::string& schema, const RunQuery& query,
+                                    TaskRunId after, int limit, int rows_max);
+  Answer<Result<RunCount>> count_runs(const std::string& schema, const RunQuery& query,
+                                      int rows_max);
+  Answer<Result<std::vector<RunTag>>> run_tags(const std::string& schema, TaskRunId run);
+  Answer<Result<std::vector<Retention>>> retentions(const std::string& schema);
   Answer<Result<StackRun>> stack_run(StackRunId id);
   Answer<Result<std::vector<StackRun>>> stack(TaskRunId run, std::int64_t from_seq, int limit);
   Answer<Result<std::vector<Attempt>>> attempts(StackRunId id);
@@ -57,6 +70,12 @@ class Queries {
   Answer<Result<std::vector<KeystoreEntry>>> keystore_list(const std::string& name_space);
 
  private:
+  // count, lowest and highest id.
+  struct Extent {
+    std::int64_t rows = 0, low = 0, high = 0;
+  };
+  Answer<Extent> extent_of(const SqlStatement& statement);
+  Answer<Rows> ask_once(const SqlStatement& statement);
   Answer<Rows> ask(const Statement& statement, const Params& params) {
     return db_.run(statement, params, prepare_);
   }

@@ -21,6 +21,8 @@ constexpr const char* kStackRun =
 
 }  // namespace
 
+std::string_view run_columns() { return kRun; }
+
 QueryStatements::QueryStatements(const std::string& schema) {
   const std::string quoted = "\"" + schema + "\".";
   name_lists(quoted);

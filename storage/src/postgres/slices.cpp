@@ -137,12 +137,14 @@ std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& 
 void remember(const Try& attempt, const SliceCommit& commit, const SliceCommitted& committed) {
   const bool ended = is_terminal(commit.end);
   if (ended) {
-    attempt.acknowledged({Witness::Kind::end, commit.root.id.value, 0, attempt.token});
+    attempt.acknowledged({Witness::Kind::end, commit.root.id.value, 0, attempt.token,
+                          commit.root.run.value});
   } else if (committed.root && committed.root->work) {
     const Grant& root = committed.root->work->grant;
-    attempt.acknowledged({Witness::Kind::claim, root.id.value, root.epoch, 0});
+    attempt.acknowledged({Witness::Kind::claim, root.id.value, root.epoch, 0, root.run.value});
   } else if (must_be_on_disk(commit) && !committed.calls.empty()) {
-    attempt.acknowledged({Witness::Kind::claim, committed.calls.back().id.value, 0, 0});
+    attempt.acknowledged({Witness::Kind::claim, committed.calls.back().id.value, 0, 0,
+                          commit.root.run.value});
   } else if (must_be_on_disk(commit)) {
     attempt.context.history.acknowledged();
   }
@@ -222,7 +224,7 @@ Answered<OutcomeRecorded> record_outcome(const Try& attempt, const OutcomeRecord
   if (auto error = told(rows)) return Result<OutcomeRecorded>(*std::move(error));
   const bool again = record.end == CallEnd::retry;
   attempt.acknowledged({again ? Witness::Kind::attempt : Witness::Kind::end, record.call.id.value,
-                        again ? record.call.epoch : 0, attempt.token});
+                        again ? record.call.epoch : 0, attempt.token, record.call.run.value});
   OutcomeRecorded recorded;
   recorded.delivered_as = rows.integer(0, 2);
   recorded.at = rows.time(0, 3);

@@ -65,6 +65,13 @@ Statements::Statements(const std::string& schema) {
       Statement("SELECT w.task_run_id, w.rules, w.used_at, w.expires_at <= " + quoted +
                 "now_ms($2::bigint), t.ended_at, t.id FROM " + quoted + "webhooks w LEFT JOIN " +
                 quoted + "task_runs t ON t.id = w.task_run_id WHERE w.key = $1::bytea");
+  remove_runs = call("remove_runs_v1", 7);
+  put_retention = Statement(
+      "INSERT INTO " + quoted + "task_retention (task, completed_ms, failed_ms, updated_at) VALUES"
+      " ($1::bytea, $2::bigint, $3::bigint, " + quoted + "now_ms($4::bigint)) ON CONFLICT (task)"
+      " DO UPDATE SET completed_ms = excluded.completed_ms, failed_ms = excluded.failed_ms,"
+      " updated_at = excluded.updated_at");
+  drop_retention = Statement("DELETE FROM " + quoted + "task_retention WHERE task = $1::bytea");
   keystore_put = call("keystore_put_v1", 8);
   keystore_version = Statement("SELECT version FROM " + quoted +
                                "keystore WHERE namespace = $1::bytea AND key = $2::bytea");
@@ -128,7 +135,8 @@ Answered<Submitted> submit(const Try& attempt, const Submission& s, TaskRunId fl
   submitted.status = run_status_from(rows.text(0, 4)).value_or(RunStatus::queued);
   submitted.created_at = rows.time(0, 5);
   submitted.existing = rows.boolean(0, 6);
-  attempt.acknowledged({Witness::Kind::run, submitted.run.value, submitted.created_at.ms, 0});
+  attempt.acknowledged({Witness::Kind::run, submitted.run.value, submitted.created_at.ms, 0,
+                        submitted.run.value});
   if (!rows.null(0, 7)) {
     Work& work = submitted.work.emplace();
     work.grant = {submitted.root, submitted.run, 1};

@@ -10,6 +10,7 @@
 
 #include "postgres/pool.h"
 #include "sequential/storage/children.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -22,7 +23,8 @@ struct Statements {
       cancel_orphan,
        keystore_version,
       keystore_put, keystore_delete, take_signal, send_signal, kept_signals, create_webhook,
-      webhook, answer_webhook;
+      webhook, answer_webhook,
+      remove_runs, put_retention, drop_retention;
 };
 
 struct Context {
@@ -64,6 +66,9 @@ Answered<DueWork> due(const Try&, int limit);
 // Ends the leases of a dead node; how many.
 Answered<std::int64_t> recover(const Try&, const std::string& node);
 Answered<std::int64_t> clear(const Try&);
+Answered<Removed> remove_runs(const Try&, const std::vector<TaskRunId>&, WallTime ended_before,
+                              int runs_max);
+Answered<void> set_retention(const Try&, const Retention&);
 Answered<std::int64_t> keystore_put(const Try&, const std::string& name_space,
                                     const std::string& key, const std::string& key_id,
                                     const std::function<std::string(std::int64_t)>& seal);

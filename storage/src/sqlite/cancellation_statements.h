@@ -39,7 +39,6 @@ struct CancellationStatements {
       " WHERE c.deadline <= ?1 ORDER BY c.deadline LIMIT ?2"};
   Statement next{db,
       "SELECT deadline FROM cancellations WHERE deadline > ?1 ORDER BY deadline LIMIT 1"};
-  Statement clear{db, "DELETE FROM cancellations"};
 };
 
 }  // namespace sequential::storage::sqlite

@@ -14,6 +14,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
+#include <vector>
 
 #include "sequential/base/clock.h"
 #include "sequential/base/error.h"
@@ -74,6 +76,10 @@ class Statement {
   // Binds the arguments to ?1, ?2 …; texts must live until the cursor goes.
   template <class... Args>
   [[nodiscard]] Cursor query(const Args&... args);
+
+  // Likewise, for statements that are made as they are needed.
+  using Value = std::variant<std::int64_t, std::string>;
+  [[nodiscard]] Cursor query_with(const std::vector<Value>& values);
 
   // Runs a statement without rows. Answers the rows changed; 0 after an error.
   template <class... Args>
@@ -137,6 +143,9 @@ class Cursor {
   std::int64_t integer(int column) const {
     return sqlite3_column_int64(statement_.statement_, column);
   }
+  double real(int column) const {
+    return sqlite3_column_double(statement_.statement_, column);
+  }
   int small(int column) const { return sqlite3_column_int(statement_.statement_, column); }
   bool null(int column) const {
     return sqlite3_column_type(statement_.statement_, column) == SQLITE_NULL;
@@ -159,6 +168,16 @@ class Cursor {
  private:
   Statement& statement_;
 };
+
+inline Cursor Statement::query_with(const std::vector<Value>& values) {
+  int index = 0;
+  for (const auto& value : values) {
+    if (connection_.failed()) break;
+    ++index;
+    std::visit([this, index](const auto& v) { bind(index, v); }, value);
+  }
+  return Cursor(*this);
+}
 
 template <class... Args>
 Cursor Statement::query(const Args&... args) {

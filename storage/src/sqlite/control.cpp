@@ -143,16 +143,12 @@ Result<std::int64_t> clear(Transaction& tx) {
   }
   tx.sql.set_meta.run("task_run_id_high", tx.ids.run);
   tx.sql.set_meta.run("stack_run_id_high", tx.ids.stack_run);
-  tx.sql.signals.clear_signals.run();
-  tx.sql.signals.clear_waits.run();
-  tx.sql.signals.clear_webhooks.run();
-  tx.sql.clear_logs.run();
-  tx.sql.clear_states.run();
-  tx.sql.clear_attempts.run();
-  tx.sql.clear_checkpoints.run();
+  for (const std::string& table : run_tables(tx)) {
+    Statement(tx.sql.db, "DELETE FROM " + table).run();
+  }
   tx.sql.clear_children.run();
   tx.sql.clear_orphans.run();
-  tx.sql.cancellation.clear.run();
+  tx.sql.clear_attempts.run();
   tx.sql.clear_stack_runs.run();
   tx.sql.clear_runs.run();
   tx.leases.clear();

@@ -27,38 +27,6 @@ TaskFunction read_function(const Cursor& row) {
   return f;
 }
 
-TaskRun read_run(const Cursor& row) {
-  TaskRun r;
-  r.id = row.id<TaskRunId>(0);
-  r.task_function_id = row.id<TaskFunctionId>(1);
-  r.task_name = row.text(2);
-  r.task_version = row.small(3);
-  r.root = row.id<StackRunId>(4);
-  r.status = run_status_from(row.view(5)).value_or(RunStatus::cancelled);
-  r.pause_reason = row.text(6);
-  r.pause_detail = row.text(7);
-  r.parent_stack_run_id = row.id<StackRunId>(8);
-  r.idempotency_key = row.text(9);
-  r.priority = row.small(10);
-  r.queue_key = row.text(11);
-  r.tags = row.text(12);
-  r.seed = row.text(13);
-  r.created_at = row.time(14);
-  r.updated_at = std::max(row.time(15), row.time(24));
-  r.started_at = row.time_if(16);
-  r.ended_at = row.time_if(17);
-  if (r.status == RunStatus::running &&
-      row.view(18) == stack_status_name(StackStatus::suspended_waiting_child)) {
-    r.status = RunStatus::suspended_waiting_child;
-  }
-  r.waiting_on_stack_run_id = row.id<StackRunId>(19);
-  r.journal_length = row.integer(20);
-  r.call_count = row.integer(21);
-  r.log_count = row.integer(22);
-  r.crashes = row.integer(23);
-  return r;
-}
-
 template <class Enum>
 std::optional<Enum> enum_if(const Cursor& row, int column) {
   return row.null(column) ? std::nullopt : std::optional(static_cast<Enum>(row.small(column)));
@@ -115,6 +83,38 @@ std::int64_t file_bytes(const std::string& path) {
 }
 
 }  // namespace
+
+TaskRun read_run(const Cursor& row) {
+  TaskRun r;
+  r.id = row.id<TaskRunId>(0);
+  r.task_function_id = row.id<TaskFunctionId>(1);
+  r.task_name = row.text(2);
+  r.task_version = row.small(3);
+  r.root = row.id<StackRunId>(4);
+  r.status = run_status_from(row.view(5)).value_or(RunStatus::cancelled);
+  r.pause_reason = row.text(6);
+  r.pause_detail = row.text(7);
+  r.parent_stack_run_id = row.id<StackRunId>(8);
+  r.idempotency_key = row.text(9);
+  r.priority = row.small(10);
+  r.queue_key = row.text(11);
+  r.tags = row.text(12);
+  r.seed = row.text(13);
+  r.created_at = row.time(14);
+  r.updated_at = std::max(row.time(15), row.time(24));
+  r.started_at = row.time_if(16);
+  r.ended_at = row.time_if(17);
+  if (r.status == RunStatus::running &&
+      row.view(18) == stack_status_name(StackStatus::suspended_waiting_child)) {
+    r.status = RunStatus::suspended_waiting_child;
+  }
+  r.waiting_on_stack_run_id = row.id<StackRunId>(19);
+  r.journal_length = row.integer(20);
+  r.call_count = row.integer(21);
+  r.log_count = row.integer(22);
+  r.crashes = row.integer(23);
+  return r;
+}
 
 Result<TaskFunction> Queries::task_function(const std::string& name, int version) {
   std::optional<TaskFunction> found;

@@ -11,10 +11,15 @@
 #include "sequential/storage/cancellation.h"
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
+#include "search_sql.h"
 #include "sqlite/connection.h"
 
 namespace sequential::storage::sqlite {
+
+// A run from the columns of Queries::kRun.
+TaskRun read_run(const Cursor& row);
 
 class Queries {
  public:
@@ -28,6 +33,11 @@ class Queries {
   Result<std::vector<TaskRun>> runs(const RunFilter& filter);
   Result<std::optional<ChildLink>> parent_of(TaskRunId run);
   Result<std::vector<TaskRun>> children_of(TaskRunId parent, TaskRunId before, int limit);
+  // search.cpp
+  Result<RunPage> find_runs(const RunQuery& query, TaskRunId after, int limit, int rows_max);
+  Result<RunCount> count_runs(const RunQuery& query, int rows_max);
+  Result<std::vector<RunTag>> run_tags(TaskRunId run);
+  Result<std::vector<Retention>> retentions();
   Result<StackRun> stack_run(StackRunId id);
   Result<std::vector<StackRun>> stack(TaskRunId run, std::int64_t from_seq, int limit);
   Result<std::vector<Attempt>> attempts(StackRunId id);
@@ -67,6 +77,11 @@ class Queries {
     db_.forgive();
     return error;
   }
+  // count, lowest and highest id.
+  struct Extent {
+    std::int64_t rows = 0, low = 0, high = 0;
+  };
+  Extent extent_of(const SqlStatement& statement);
   void count_tables(StoreStatus& status);
   void count_runs(StoreStatus& status);
   void count_stack_runs(StoreStatus& status, const Clock& clock);
@@ -183,5 +198,13 @@ class Queries {
       "SELECT namespace, key, version, key_id, updated_at FROM keystore"
       " WHERE ?1 = '' OR namespace = ?1 ORDER BY namespace, key"};
 };
+
+template <class T>
+Result<T> Queries::answer(T value) {
+  if (!db_.failed()) return value;
+  Error error = db_.error();
+  db_.forgive();
+  return error;
+}
 
 }  // namespace sequential::storage::sqlite

@@ -76,9 +76,6 @@ struct SignalStatements {
                            "SELECT 0, payload FROM webhooks WHERE task_run_id = ?1 AND name = ?2"
                            " AND used_at IS NOT NULL"};
 
-  Statement clear_signals{db, "DELETE FROM signals"};
-  Statement clear_waits{db, "DELETE FROM signal_waits"};
-  Statement clear_webhooks{db, "DELETE FROM webhooks"};
 };
 
 }  // namespace sequential::storage::sqlite

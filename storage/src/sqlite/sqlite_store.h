@@ -10,6 +10,7 @@
 #include "sequential/storage/cancellation.h"
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -17,7 +18,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals {
+class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -87,6 +88,15 @@ class SqliteStore final : public Store, private Children, public Cancellation, p
   void keystore_get(std::string name_space, std::string key, Done<KeystoreEntry>) override;
   void keystore_list(std::string name_space, Done<std::vector<KeystoreEntry>>) override;
   void keystore_delete(std::string name_space, std::string key, Done<bool>) override;
+
+  Search* search() override { return this; }
+  void find_runs(RunQuery, TaskRunId after, int limit, int rows_max, Done<RunPage>) override;
+  void count_runs(RunQuery, int rows_max, Done<RunCount>) override;
+  void run_tags(TaskRunId, Done<std::vector<RunTag>>) override;
+  void remove_runs(std::vector<TaskRunId>, WallTime ended_before, int runs_max,
+                   Done<Removed>) override;
+  void set_retention(Retention, Done<void>) override;
+  void retentions(Done<std::vector<Retention>>) override;
 
  private:
   void start_child(ChildStart, Done<Submitted>) override;

@@ -39,6 +39,37 @@ struct Statements {
       " VALUES (?1, ?2, 0, ?3, ?4, ?5, ?5, ?6, ?7, ?8, ?9, 0, 0, ?10, ?10, ?11, 0, 0, 0, 0, 1, 0,"
       " 0)"};
 
+  // --- tags and attributes -----------------------------------------------------------------------
+  // ?2: a JSON object, or a list of texts, in which "k:v" is k with the value v. What is neither is
+  // only not found.
+  Statement put_tags{db,
+      "INSERT OR IGNORE INTO run_tags (task_run_id, kind, key, value, number)"
+      " SELECT ?1, 0, CASE WHEN typeof(e.key) <> 'integer' THEN e.key"
+      " WHEN instr(e.value, ':') > 0 THEN substr(e.value, 1, instr(e.value, ':') - 1)"
+      " ELSE e.value END,"
+      " CASE WHEN typeof(e.key) = 'integer' THEN CASE WHEN instr(e.value, ':') > 0"
+      " THEN substr(e.value, instr(e.value, ':') + 1) ELSE '' END"
+      " WHEN e.type = 'text' THEN e.value ELSE ?2 -> e.fullkey END,"
+      " CASE WHEN e.type IN ('integer', 'real') THEN e.value + 0.0 END"
+      " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '[]' END) e WHERE e.type <> 'null'"
+      " AND length(e.key) <= 256 AND length(e.value) <= 1024"};
+  Statement drop_attributes{db,
+      "DELETE FROM run_tags WHERE task_run_id = ?1 AND kind = 1 AND key IN (SELECT e.key"
+      " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '{}' END) e)"};
+  // A run has 100 attributes at most; task code is told so earlier, at a lower limit.
+  Statement put_attributes{db,
+      "INSERT OR IGNORE INTO run_tags (task_run_id, kind, key, value, number)"
+      " SELECT ?1, 1, e.key, CASE WHEN e.type = 'text' THEN e.value ELSE ?2 -> e.fullkey END,"
+      " CASE WHEN e.type IN ('integer', 'real') THEN e.value + 0.0 END"
+      " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '{}' END) e"
+      " WHERE e.type <> 'null' AND length(e.key) <= 256 AND length(e.value) <= 1024"
+      " LIMIT max(0, 100 - (SELECT count(*) FROM run_tags"
+      " WHERE task_run_id = ?1 AND kind = 1))"};
+  Statement put_child{db,
+      "INSERT INTO run_children (task_run_id, parent_run)"
+      " SELECT t.id, p.task_run_id FROM task_runs t JOIN stack_runs p"
+      " ON p.id = t.parent_stack_run_id WHERE t.id = ?1"};
+
   // --- claims ------------------------------------------------------------------------------------
   Statement for_claim{db,
       "SELECT s.task_run_id, s.seq, s.status, s.epoch, s.attempt, s.priority, s.available_at,"
@@ -190,12 +221,31 @@ struct Statements {
 
   // --- clear, meta -------------------------------------------------------------------------------
   Statement count_runs{db, "SELECT count(*) FROM task_runs"};
-  Statement clear_logs{db, "DELETE FROM task_logs"};
-  Statement clear_states{db, "DELETE FROM run_states"};
+  // The tables with rows of runs, but for task_runs, stack_runs and attempts.
+  Statement run_tables{db,
+      "SELECT m.name FROM sqlite_master m JOIN pragma_table_info(m.name) c"
+      " WHERE m.type = 'table' AND c.name = 'task_run_id' AND m.name <> 'stack_runs' ORDER BY 1"};
   Statement clear_attempts{db, "DELETE FROM attempts"};
-  Statement clear_checkpoints{db, "DELETE FROM checkpoints"};
   Statement clear_stack_runs{db, "DELETE FROM stack_runs"};
   Statement clear_runs{db, "DELETE FROM task_runs"};
+  Statement ended_run{db,
+      "SELECT root_stack_run_id FROM task_runs WHERE id = ?1 AND ended_at < ?2"};
+  Statement child_not_ended{db,
+      "SELECT 1 FROM run_children c JOIN task_runs t ON t.id = c.task_run_id"
+      " WHERE c.parent_run = ?1 AND t.ended_at IS NULL LIMIT 1"};
+  Statement children_of{db,
+      "SELECT task_run_id FROM run_children WHERE parent_run = ?1 ORDER BY 1 LIMIT ?2"};
+  Statement remove_attempts{db,
+      "DELETE FROM attempts WHERE stack_run_id IN"
+      " (SELECT id FROM stack_runs WHERE task_run_id = ?1)"};
+  Statement remove_stack_runs{db, "DELETE FROM stack_runs WHERE task_run_id = ?1"};
+  Statement remove_run{db, "DELETE FROM task_runs WHERE id = ?1"};
+  Statement put_retention{db,
+      "INSERT INTO task_retention (task, completed_ms, failed_ms, updated_at)"
+      " VALUES (?1, ?2, ?3, ?4) ON CONFLICT (task) DO UPDATE SET"
+      " completed_ms = excluded.completed_ms, failed_ms = excluded.failed_ms,"
+      " updated_at = excluded.updated_at"};
+  Statement drop_retention{db, "DELETE FROM task_retention WHERE task = ?1"};
   Statement set_meta{db,
       "INSERT INTO meta (key, value) VALUES (?1, ?2)"
       " ON CONFLICT (key) DO UPDATE SET value = excluded.value"};

@@ -16,6 +16,7 @@
 
 #include "sequential/storage/children.h"
 #include "sequential/storage/cancellation.h"
+#include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
 #include "sqlite/lease_table.h"
 #include "sqlite/statements.h"
@@ -96,6 +97,9 @@ std::optional<Wake> settle_parent(Transaction& tx, StackRunId parent_call, bool 
 void pause_everything(Transaction& tx, TaskRunId run, std::int64_t open_seq,
                       std::string_view reason, std::string_view detail, WallTime now);
 
+// The tables with rows of runs, quoted; without task_runs, stack_runs and attempts.
+std::vector<std::string> run_tables(Transaction& tx);
+
 // --- hooks: what belongs to a run is kept in step with it, in the same transaction --------------
 
 void run_submitted(Transaction& tx, TaskRunId run, std::string_view tags, WallTime now);
@@ -137,6 +141,9 @@ Result<OrphansCancelled> cancel_orphans(Transaction&, int limit);
 Result<DueWork> due(Transaction&, int limit);
 Result<std::int64_t> recover(Transaction&, const std::string& node);
 Result<std::int64_t> clear(Transaction&);
+Result<Removed> remove_runs(Transaction&, const std::vector<TaskRunId>&, WallTime ended_before,
+                            int runs_max);
+Result<void> set_retention(Transaction&, const Retention&);
 Result<std::int64_t> keystore_put(Transaction&, const std::string& name_space,
                                   const std::string& key, const std::string& key_id,
                                   const std::function<std::string(std::int64_t)>& seal);

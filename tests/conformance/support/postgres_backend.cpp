@@ -17,7 +17,8 @@ constexpr const char* kTables[] = {"meta",     "task_functions", "task_runs", "s
                                    "child_tasks", "child_cancels",
                                    "schedules",
                                    "run_states",
-                                   "signals",  "signal_waits",   "webhooks"};
+                                   "signals",  "signal_waits",   "webhooks",
+                                   "run_tags",  "run_children",   "task_retention"};
 
 // Columns that say only where to look for work (migrations/postgres/0001): what they say is judged
 // by damage(), and looking may move them.

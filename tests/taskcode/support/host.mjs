@@ -46,6 +46,7 @@ const BOOTSTRAP = `(function (host) {
     const made = await call("signal", "webhook", [options]);
     return { url: made.url, wait: (limits) => call("signal", "wait", [made.name, limits]) };
   };
+  globalThis.setAttributes = (values) => host.log("attributes", JSON.stringify(values));
   globalThis.console = {};
   for (const level of ["debug", "log", "info", "warn", "error"]) {
     console[level] = (...values) => host.log(level, values.map(String).join(" "));

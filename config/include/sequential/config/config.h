@@ -128,6 +128,18 @@ struct Schedules {
   int backfill_max = 1'000;
 };
 
+struct Search {
+  int rows_max = 20'000;
+  int tags_max = 32;
+};
+
+struct Retention {
+  std::int64_t completed_ms = 0;  // 0: for ever
+  std::int64_t failed_ms = 0;
+  std::int64_t pass_ms = 600'000;
+  int batch = 100;
+};
+
 struct KeystoreFile {
   std::string key_file;  // load() fills in the default: keystore.key beside the database
 };
@@ -171,6 +183,8 @@ struct Config {
   Engine engine;
   Limits limits;
   Schedules schedules;
+  Search search;
+  Retention retention;
   KeystoreFile keystore;
   Services services;
   Log log;

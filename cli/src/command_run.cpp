@@ -44,6 +44,7 @@ std::string body_of(const RunOptions& options, const std::string& input) {
   if (options.version > 0) settings.number("version", options.version);
   if (options.priority) settings.number("priority", *options.priority);
   if (options.delay_ms) settings.number("delay_ms", *options.delay_ms);
+  if (!options.queue_key.empty()) settings.string("queue_key", options.queue_key);
   JsonObject body;
   body.string("task", options.task);
   if (!input.empty()) body.raw("input", input);

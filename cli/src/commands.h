@@ -29,6 +29,7 @@ struct RunOptions {
   int version = 0;             // 0: the newest
   std::optional<int> priority;
   std::optional<std::int64_t> delay_ms;
+  std::string queue_key;
 };
 int run_task(Session& session, const RunOptions& options);
 
@@ -91,6 +92,14 @@ int send_signal(Session& session, const SignalOptions& options);
 
 int tasks_list(Session& session);
 int tasks_show(Session& session, const std::string& name);
+
+struct QueuesSetOptions {  // empty: as it is; "none": no limit
+  std::string task, concurrency, key_concurrency, rate, key_rate;
+};
+int queues_list(Session& session);
+int queues_show(Session& session, const std::string& task);
+int queues_set(Session& session, const QueuesSetOptions& options);
+int queues_reset(Session& session, const std::string& task);
 
 struct KeystoreSetOptions {
   std::string name_space, key;

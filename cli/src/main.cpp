@@ -58,6 +58,7 @@ class CommandLine {
     add_logs();
     add_schedules();
     add_signal();
+    add_queues();
     add_keystore();
     add_db();
     add_version();
@@ -205,6 +206,8 @@ class CommandLine {
         ->check(whole_number(-1'000, 1'000));
     command->add_option("--delay-ms", run_.delay_ms, "Start no earlier than so long from now")
         ->check(whole_number(0, kDelayMsMax));
+    command->add_option("--queue-key", run_.queue_key,
+                        "Runs of the task with the same key go one at a time, in order");
     on(command, [this](Session& session) { return run_task(session, run_); });
   }
 
@@ -396,6 +399,27 @@ class CommandLine {
     on(command, [this](Session& session) { return send_signal(session, signal_); });
   }
 
+  void add_queues() {
+    auto* group = app_.add_subcommand("queues", "Limits of tasks, and what waits because of them");
+    group->require_subcommand(0, 1);
+    group->callback([this, group] {  // comes after that of its subcommand
+      if (group->get_subcommands().empty()) action_ = [this] { return with_session(queues_list); };
+    });
+    auto* set = group->add_subcommand("set", "Change limits of a task; none: no limit");
+    set->add_option("task", queue_.task, "Name of the task")->required();
+    set->add_option("--concurrency", queue_.concurrency, "Runs at work at once");
+    set->add_option("--key-concurrency", queue_.key_concurrency, "The same of each queue key");
+    set->add_option("--rate", queue_.rate, "Starts in a time, such as 10/1s");
+    set->add_option("--key-rate", queue_.key_rate, "The same of each queue key");
+    on(set, [this](Session& session) { return queues_set(session, queue_); });
+    auto* show = group->add_subcommand("show", "Show a task's queue and its keys");
+    show->add_option("task", task_, "Name of the task")->required();
+    on(show, [this](Session& session) { return queues_show(session, task_); });
+    auto* reset = group->add_subcommand("reset", "Remove all limits of a task");
+    reset->add_option("task", task_, "Name of the task")->required();
+    on(reset, [this](Session& session) { return queues_reset(session, task_); });
+  }
+
   void add_keystore() {
     auto* group = app_.add_subcommand("keystore", "Secrets that services use");
     group->require_subcommand(1);
@@ -466,6 +490,7 @@ class CommandLine {
   RetentionOptions retention_;
   LogsOptions logs_;
   SignalOptions signal_;
+  QueuesSetOptions queue_;
   KeystoreSetOptions key_;
   std::string task_;
   ScheduleSetOptions schedule_;

@@ -97,7 +97,13 @@ Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId i
     if (parent.has_error()) co_return problem(parent.error());
     context.processor.run_cancelled(id, std::move(parent).value());
   }
-  co_return co_await answer_run(context, id);
+  auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
+  const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
+  if (run.has_error()) co_return problem(run.error());
+  if (storage::is_terminal(run.value().status)) {
+    context.processor.queues().ended(run.value().task_name);
+  }
+  co_return co_await answer_run(context, run.value());
 }
 
 }  // namespace sequential::server

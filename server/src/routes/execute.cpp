@@ -124,12 +124,14 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
   } else if (name == "delay_ms" || name == "delayMs") {
     SEQUENTIAL_TRY(const auto delay, integer(value, field, 0, kDelayMsMax));
     submission.delay = Millis{delay};
+  } else if (name == "queue_key" || name == "queueKey") {
+    SEQUENTIAL_TRY(submission.queue_key, text(value, field, kKeyMax));
   } else if (name == "tags") {
     SEQUENTIAL_TRY(read_tags(execution, value, tags_max));
   } else {
     return field_error(field,
                        "is not an option; there are idempotency_key, version, priority, "
-                       "delay_ms and tags");
+                       "delay_ms, queue_key and tags");
   }
   return success();
 }
@@ -204,7 +206,8 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
   return execution;
 }
 
-HttpResponse accepted(const storage::Submitted& submitted, const storage::TaskRun* finished) {
+HttpResponse accepted(const storage::Submitted& submitted, const storage::TaskRun* finished,
+                      bool in_queue) {
   const std::string id = std::to_string(submitted.run.value);
   JsonObject links;
   links.string("self", "/runs/" + id).string("stack", "/runs/" + id + "/stack");
@@ -214,8 +217,9 @@ HttpResponse accepted(const storage::Submitted& submitted, const storage::TaskRu
   data.number("taskRunId", submitted.run.value)
       .number("stackRunId", submitted.root.value)
       .string("status", storage::run_status_name(status))
-      .boolean("existing", submitted.existing)
-      .raw("links", std::move(links).text());
+      .boolean("existing", submitted.existing);
+  if (in_queue && status == storage::RunStatus::queued) data.string("waiting_for", "queue");
+  data.raw("links", std::move(links).text());
   const bool over = finished != nullptr && storage::is_terminal(finished->status);
   if (finished != nullptr && !finished->result.empty()) data.raw("result", finished->result);
   if (finished != nullptr && !finished->error.empty()) data.raw("error", finished->error);
@@ -239,6 +243,21 @@ Session session_of(const Execution& execution, const storage::Submitted& submitt
   session.seed = execution.submission.seed;
   session.started_at_ms = submitted.created_at.ms;
   return session;
+}
+
+// Tells the queues of a new run. True if it surely waits to be admitted: it would have been claimed
+// otherwise.
+bool tell_queue(RouteContext& context, const Execution& execution,
+                const storage::Submitted& submitted) {
+  if (submitted.existing) return false;
+  auto& queues = context.processor.queues();
+  const bool keyed = !execution.submission.queue_key.empty();
+  const bool now = execution.submission.delay.count() <= 0;
+  const bool waits = now && execution.submission.handoff && !submitted.work;
+  if (keyed || waits || queues.knows(execution.task)) {
+    queues.submitted(execution.task, !submitted.work);
+  }
+  return waits;
 }
 
 }  // namespace
@@ -291,10 +310,11 @@ Answer route_execute(RouteContext& context, const HttpRequest& request) {
   } else if (!submitted.existing) {
     context.processor.arm_timer(submitted.root, submission.delay);
   }
-  if (wait_s <= 0) co_return accepted(submitted, nullptr);
+  const bool in_queue = tell_queue(context, execution, submitted);
+  if (wait_s <= 0) co_return accepted(submitted, nullptr, in_queue);
   auto run = co_await wait_for_run(context, submitted.run, deadline, std::move(ticket), handed);
-  if (run.has_error()) co_return accepted(submitted, nullptr);
-  co_return accepted(submitted, &run.value());
+  if (run.has_error()) co_return accepted(submitted, nullptr, in_queue);
+  co_return accepted(submitted, &run.value(), in_queue);
 }
 
 }  // namespace sequential::server

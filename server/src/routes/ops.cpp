@@ -168,7 +168,8 @@ HttpResponse welcome(const RouteContext& context) {
                          .string("name", "sequential-runner")
                          .string("version", context.options.version)
                          .raw("paths", R"(["/tasks","/tasks/execute","/runs","/stack/process",)"
-                                       R"("/services","/keystore","/limits","/stats","/db/status",)"
+                                       R"("/services","/keystore","/queues","/limits","/stats",)"
+                                       R"("/db/status",)"
                                        R"("/errors","/livez","/readyz"])"))
                .text());
 }

@@ -35,12 +35,13 @@ void raw_if(JsonObject& object, std::string_view key, const std::string& json) {
   if (!json.empty()) object.raw(key, json);
 }
 
-JsonObject run_head(const storage::TaskRun& run) {
+JsonObject run_head(const storage::TaskRun& run, bool in_queue) {
   JsonObject object;
   object.number("id", run.id.value)
       .string("task", run.task_name)
       .number("version", run.task_version)
       .string("status", storage::run_status_name(run.status));
+  if (in_queue) object.string("waiting_for", "queue");
   text_if(object, "pause_reason", run.pause_reason);
   raw_if(object, "pause_detail", run.pause_detail);
   object.number("calls", run.call_count)
@@ -136,7 +137,7 @@ std::string render_state(const storage::RunState& state) {
 
 std::string render_end(const storage::TaskRun& run, const storage::RunState& state) {
   constexpr std::size_t kPayloadMax = 64 << 10;
-  JsonObject object = run_head(run);
+  JsonObject object = run_head(run, false);
   object.raw("state", render_state(state));
   const auto payload = [&object](std::string_view key, const std::string& json) {
     if (json.size() <= kPayloadMax) {
@@ -151,7 +152,7 @@ std::string render_end(const storage::TaskRun& run, const storage::RunState& sta
 }
 
 std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
-  JsonObject object = run_head(run);
+  JsonObject object = run_head(run, extras.in_queue);
   if (extras.parent) {
     object.number("parent_run_id", extras.parent->parent.value)
         .number("parent_seq", extras.parent->seq)
@@ -166,10 +167,12 @@ std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
   return std::move(object).text();
 }
 
-std::string render_run_summary(const storage::TaskRun& run, std::string_view progress) {
-  JsonObject object = run_head(run);
+std::string render_run_summary(const storage::TaskRun& run, std::string_view progress,
+                               bool in_queue) {
+  JsonObject object = run_head(run, in_queue);
   if (!progress.empty()) object.raw("progress", progress);
   return std::move(object).text();
+
 }
 
 std::string render_stack_run(const storage::StackRun& row,

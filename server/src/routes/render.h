@@ -19,8 +19,9 @@ std::string render_run(const storage::TaskRun& run, const RunExtras& extras);
 // Without input; a large result or error is left out, and its length said.
 std::string render_end(const storage::TaskRun& run, const storage::RunState& state);
 std::string render_state(const storage::RunState& state);
-// Without all that, but perhaps with its progress.
-std::string render_run_summary(const storage::TaskRun& run, std::string_view progress = {});
+// Without all that, but perhaps with its progress; `in_queue`: it waits to be admitted.
+std::string render_run_summary(const storage::TaskRun& run, std::string_view progress = {},
+                               bool in_queue = false);
 // `attempts` as they are stored: the last try is added from the row.
 std::string render_stack_run(const storage::StackRun& row,
                              const std::vector<storage::Attempt>& attempts);

@@ -74,6 +74,9 @@ Result<void> check_parameters(const HttpRequest& request) {
   if (is(request, 0, "tasks") && length == 2 && !is(request, 1, "execute")) {
     return check_query(query, {"version"});
   }
+  if (is(request, 0, "queues") && (length == 1 || is(request, 2, "keys"))) {
+    return check_query(query, {"cursor", "limit"});
+  }
   if (is(request, 0, "runs")) {
     if (length == 1 || is(request, 1, "count")) return success();  // run_query.h does it
     if (length == 2) return check_query(query, {"wait"});
@@ -86,8 +89,9 @@ Result<void> check_parameters(const HttpRequest& request) {
     if (length == 1) return check_query(query, {"cursor", "limit"});
     if (is(request, 2, "next")) return check_query(query, {"count"});
   }
-  constexpr std::array<std::string_view, 10> kRoots{
-      "tasks", "runs", "stack", "schedules", "keystore", "db", "limits", "stats", "services",
+  constexpr std::array<std::string_view, 11> kRoots{
+      "tasks", "runs", "stack", "schedules", "keystore", "queues",
+      "db", "limits", "stats", "services",
       "readyz"};
   const bool known = length == 0 || std::any_of(kRoots.begin(), kRoots.end(),
                                                 [&](auto root) { return is(request, 0, root); });
@@ -103,6 +107,7 @@ Answer dispatch(RouteContext& context, const HttpRequest& request) {
   if (is(request, 0, "stack")) co_return co_await route_stack(context, request);
   if (is(request, 0, "schedules")) co_return co_await route_schedules(context, request);
   if (is(request, 0, "keystore")) co_return co_await route_keystore(context, request);
+  if (is(request, 0, "queues")) co_return co_await route_queues(context, request);
   co_return co_await route_ops(context, request);
 }
 

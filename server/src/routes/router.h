@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "chain/chain_client.h"
@@ -93,6 +94,7 @@ Answer route_schedules(RouteContext& context, const HttpRequest& request);
 Answer route_signals(RouteContext& context, const HttpRequest& request, TaskRunId run);
 Answer route_webhooks(RouteContext& context, const HttpRequest& request);
 bool is_webhook_route(const HttpRequest& request);
+Answer route_queues(RouteContext& context, const HttpRequest& request);
 Answer route_ops(RouteContext& context, const HttpRequest& request);
 
 // --- for the route groups ---------------------------------------------------------------------
@@ -112,6 +114,10 @@ Result<void> check_name(std::string_view name, std::string_view field);
 
 // A run's attributes as a JSON object text, or empty.
 boost::asio::awaitable<std::string> attributes_of(RouteContext& context, TaskRunId run);
+
+// Which of these runs wait to be admitted by a queue.
+boost::asio::awaitable<std::unordered_set<TaskRunId>> waiting_in_queues(
+    RouteContext& context, const std::vector<storage::TaskRun>& runs);
 
 // Waits until the run is terminal or paused, or `seconds` have passed, and reads it.
 // `surely_running`: the caller knows that it cannot have ended before `ticket` was taken.

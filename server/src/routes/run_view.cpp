@@ -60,8 +60,17 @@ net::awaitable<Result<void>> read_attributes(RouteContext& context, const storag
   co_return success();
 }
 
+net::awaitable<Result<void>> read_queue(RouteContext& context, const storage::TaskRun& run,
+                                        RunExtras& extras) {
+  const std::vector<storage::TaskRun> one(1, run);
+  const auto waiting = co_await waiting_in_queues(context, one);
+  extras.in_queue = waiting.contains(run.id);
+  co_return success();
+}
+
 using Part = net::awaitable<Result<void>> (*)(RouteContext&, const storage::TaskRun&, RunExtras&);
-constexpr std::array<Part, 4> kParts = {read_parent, read_cancelling, read_state, read_attributes};
+constexpr std::array<Part, 5> kParts = {read_parent, read_cancelling, read_state, read_attributes,
+                                        read_queue};
 
 }  // namespace
 
@@ -93,9 +102,11 @@ net::awaitable<Result<std::vector<std::string>>> run_summaries(
   for (const auto& run : runs) ids.push_back(run.id);
   const auto states = co_await states_of(context, std::move(ids));
   if (states.has_error()) co_return states.error();
+  const auto waiting = co_await waiting_in_queues(context, runs);
   std::vector<std::string> items;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    items.push_back(render_run_summary(runs[i], states.value()[i].progress));
+    items.push_back(render_run_summary(runs[i], states.value()[i].progress,
+                                       waiting.contains(runs[i].id)));
   }
   co_return items;
 }

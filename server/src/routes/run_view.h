@@ -19,6 +19,7 @@ struct RunExtras {
   std::optional<storage::ChildLink> parent;  // where a child task hangs
   std::optional<WallTime> cancel_at;         // it was asked to end, and has until then
   storage::RunState state;                   // what it shows of itself
+  bool in_queue = false;                     // it waits to be admitted
   std::string attributes;                    // JSON of those that it set, or empty
 };
 

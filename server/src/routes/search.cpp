@@ -126,10 +126,10 @@ Answer list_runs(RouteContext& context, const HttpRequest& request) {
   if (asked.has_error()) co_return problem(asked.error());
   const auto page = co_await find(context, asked.value());
   if (page.has_error()) co_return problem(page.error());
-  std::vector<std::string> items;
-  for (const auto& run : page.value().runs) items.push_back(render_run_summary(run));
+  const auto items = co_await run_summaries(context, page.value().runs);
+  if (items.has_error()) co_return problem(items.error());
   JsonObject body;
-  body.raw("runs", json_array(items));
+  body.raw("runs", json_array(items.value()));
   const TaskRunId next = page.value().next;
   if (next) {
     body.string("next_cursor", std::to_string(next.value));

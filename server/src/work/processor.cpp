@@ -1,5 +1,6 @@
 #include "work/processor.h"
 
+#include <algorithm>
 #include <boost/asio/co_spawn.hpp>
 #include <exception>
 #include <utility>
@@ -41,7 +42,17 @@ Processor::Processor(net::io_context& io, storage::Store& store, engine::Runtime
       held_(options_.lease.length * 2 / 3),
       sessions_(options_.sessions_max),
       timers_(io, clock, options_.timers_max, [this](StackRunId id) { timer_due(id); }),
-      hints_(options_.hint_claims_max, options_.hints_max) {}
+      hints_(options_.hint_claims_max, options_.hints_max),
+      queues_(io, store, clock, queue_options()) {}
+
+QueueDesk::Options Processor::queue_options() {
+  QueueDesk::Options options;
+  options.lease = options_.lease;
+  options.handoff = [this] { return handoff(); };
+  options.claims_max = [this] { return std::max(1, options_.in_flight_max - in_flight_.load()); };
+  options.begin = [this](storage::Wake run) { wake(std::move(run)); };
+  return options;
+}
 
 void Processor::timer_due(StackRunId id) {
   if (!id) {  // armed by the sweep for whatever is due then, or by news: look again
@@ -289,6 +300,7 @@ net::awaitable<int> Processor::sweep(storage::Via via) {
     if (!accept(id, via)) break;
     ++started;
   }
+  co_await queues_.sweep();
   // What is due before the next pass is not left to it.
   const auto& [ids, next, watch, now] = due.value();
   Millis in = options_.sweep_period + Millis{1};
@@ -318,6 +330,7 @@ net::awaitable<void> Processor::renew_leases() {
 net::awaitable<bool> Processor::drain(MonoTime deadline, const std::atomic<bool>& hurry) {
   gate_.close();
   timers_.stop();
+  queues_.stop();
   Timer pause(io_);
   while (gate_.inside() > 0 && clock_.monotonic() < deadline && !hurry) {
     pause.expires_after(kDrainPoll);

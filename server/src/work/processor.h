@@ -36,6 +36,7 @@
 #include "work/held.h"
 #include "work/inner_service.h"
 #include "work/one_answer.h"
+#include "work/queue_desk.h"
 #include "work/run_watch.h"
 #include "work/sessions.h"
 #include "work/wake_timers.h"
@@ -126,6 +127,7 @@ class Processor {
 
   Millis sweep_period() const { return options_.sweep_period; }
   RunWatch& watch() { return watch_; }
+  QueueDesk& queues() { return queues_; }
   // This stack run is the only one that this node has claimed, so nobody else waits for a thread
   // that blocks for the moment of a flush, and there is nobody to share the flush with.
   bool alone() const { return in_flight_.load() <= 1 && held_.size() <= 1; }
@@ -195,6 +197,7 @@ class Processor {
     const StackRunId id_;
     bool done_ = false;
   };
+  QueueDesk::Options queue_options();
   std::optional<Slot> take_slot();
   void timer_due(StackRunId id);
   void look_in(Millis in);  // a pass of the sweep by then, unless one is to come before
@@ -256,6 +259,7 @@ class Processor {
   RunWatch watch_;
   WakeTimers timers_;
   HintDesk hints_;
+  QueueDesk queues_;
   Gate gate_;
   CallsUnderWay under_way_;
   std::atomic<bool> interrupted_{false};

@@ -21,13 +21,14 @@
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
+#include "sequential/storage/queues.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search {
+class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -106,6 +107,17 @@ class PostgresStore final : public Store, private Children, public Cancellation,
                    Done<Removed>) override;
   void set_retention(Retention, Done<void>) override;
   void retentions(Done<std::vector<Retention>>) override;
+
+  Queues* queues() override { return this; }
+  void admit(std::string task, std::optional<Lease> handoff, int claims_max,
+             Done<Admission>) override;
+  void queues_due(Done<std::vector<QueueDue>>) override;
+  void change_queue(std::string task, QueueChange, Done<QueueLimits>) override;
+  void queue_list(std::string after, int limit, Done<std::vector<QueueInfo>>) override;
+  void queue_of(std::string task, Done<QueueInfo>) override;
+  void queue_keys(std::string task, std::optional<std::string> after, int limit,
+                  Done<std::vector<QueueKey>>) override;
+  void waiting_in_queues(std::vector<TaskRunId> runs, Done<std::vector<TaskRunId>>) override;
 
  private:
   void start_child(ChildStart, Done<Submitted>) override;

@@ -72,6 +72,12 @@ Statements::Statements(const std::string& schema) {
       " DO UPDATE SET completed_ms = excluded.completed_ms, failed_ms = excluded.failed_ms,"
       " updated_at = excluded.updated_at");
   drop_retention = Statement("DELETE FROM " + quoted + "task_retention WHERE task = $1::bytea");
+  queue_admit = call("queue_admit_v1", 9);
+  queue_due = call("queue_due_v1", 0);
+  queue_change = call("queue_change_v1", 10);
+  queue_list = call("queue_list_v1", 4);
+  queue_keys = call("queue_keys_v1", 4);
+  queue_waiting = call("queue_waiting_v1", 1);
   keystore_put = call("keystore_put_v1", 8);
   keystore_version = Statement("SELECT version FROM " + quoted +
                                "keystore WHERE namespace = $1::bytea AND key = $2::bytea");

@@ -1,5 +1,6 @@
 // cancel, pause, resume and clear: what people do to runs.
 
+#include "sqlite/queues.h"
 #include "sqlite/transaction.h"
 
 namespace sequential::storage::sqlite {
@@ -149,6 +150,7 @@ Result<std::int64_t> clear(Transaction& tx) {
   tx.sql.clear_children.run();
   tx.sql.clear_orphans.run();
   tx.sql.clear_attempts.run();
+  queue_clear(tx);
   tx.sql.clear_stack_runs.run();
   tx.sql.clear_runs.run();
   tx.leases.clear();

@@ -1,6 +1,7 @@
 // What belongs to a run and is kept in step with it.
 
 #include "sequential/storage/search.h"
+#include "sqlite/queues.h"
 #include "sqlite/signals.h"
 #include "sqlite/transaction.h"
 
@@ -30,6 +31,7 @@ void logs_stored(Transaction& tx, TaskRunId run, std::int64_t /*before*/,
 void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at) {
   note_orphans(tx, run, status);
   signals_run_over(tx, run, at);
+  queue_over(tx, run);
 }
 
 }  // namespace sequential::storage::sqlite

@@ -25,6 +25,8 @@ class Queries {
  public:
   explicit Queries(Connection& connection) : db_(connection) {}
 
+  Connection& connection() { return db_; }
+
   Result<TaskFunction> task_function(const std::string& name, int version);
   Result<TaskFunction> task_function_by_id(TaskFunctionId id);
   Result<std::vector<TaskFunction>> task_functions(const std::string& name);

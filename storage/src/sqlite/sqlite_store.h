@@ -11,6 +11,7 @@
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
+#include "sequential/storage/queues.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -18,7 +19,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search {
+class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -97,6 +98,17 @@ class SqliteStore final : public Store, private Children, public Cancellation, p
                    Done<Removed>) override;
   void set_retention(Retention, Done<void>) override;
   void retentions(Done<std::vector<Retention>>) override;
+
+  Queues* queues() override { return this; }
+  void admit(std::string task, std::optional<Lease> handoff, int claims_max,
+             Done<Admission>) override;
+  void queues_due(Done<std::vector<QueueDue>>) override;
+  void change_queue(std::string task, QueueChange, Done<QueueLimits>) override;
+  void queue_list(std::string after, int limit, Done<std::vector<QueueInfo>>) override;
+  void queue_of(std::string task, Done<QueueInfo>) override;
+  void queue_keys(std::string task, std::optional<std::string> after, int limit,
+                  Done<std::vector<QueueKey>>) override;
+  void waiting_in_queues(std::vector<TaskRunId> runs, Done<std::vector<TaskRunId>>) override;
 
  private:
   void start_child(ChildStart, Done<Submitted>) override;

@@ -4,12 +4,15 @@
 #include "sqlite/cancellation_statements.h"
 #include "sqlite/connection.h"
 #include "sqlite/signal_statements.h"
+#include "sqlite/queue_statements.h"
 
 namespace sequential::storage::sqlite {
 
 struct Statements {
   explicit Statements(Connection& c) : db(c) {}
   Connection& db;
+
+  QueueStatements queue{db};
 
   // --- task functions ----------------------------------------------------------------------------
   Statement newest_function{db,

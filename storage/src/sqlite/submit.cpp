@@ -1,5 +1,6 @@
 // publish and submit.
 
+#include "sqlite/queues.h"
 #include "sqlite/transaction.h"
 
 namespace sequential::storage::sqlite {
@@ -68,13 +69,15 @@ Result<Submitted> submit(Transaction& tx, const Submission& submission) {
   }
   const WallTime now = tx.clock.now();
   const bool delayed = submission.delay.count() > 0;
-  const bool claimed = submission.handoff.has_value() && !delayed;
 
   RootState root;
   root.id = tx.ids.next_stack_run();
   root.run = tx.ids.next_run();
   root.priority = submission.priority;
-  root.available_at = delayed ? now + submission.delay : now;
+  const bool parked =
+      is_queued(tx, submission) && !queue_enter(tx, submission, root.run, root.id, now);
+  root.available_at = parked ? kParked : delayed ? now + submission.delay : now;
+  const bool claimed = submission.handoff.has_value() && !delayed && !parked;
   root.task_function_id = submission.task_function_id;
   root.task_name = submission.task_name;
 

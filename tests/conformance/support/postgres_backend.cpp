@@ -18,7 +18,8 @@ constexpr const char* kTables[] = {"meta",     "task_functions", "task_runs", "s
                                    "schedules",
                                    "run_states",
                                    "signals",  "signal_waits",   "webhooks",
-                                   "run_tags",  "run_children",   "task_retention"};
+                                   "run_tags",  "run_children",   "task_retention",
+                                   "queues",    "queue_keys", "queue_runs", "queue_starts"};
 
 // Columns that say only where to look for work (migrations/postgres/0001): what they say is judged
 // by damage(), and looking may move them.

@@ -1,5 +1,7 @@
 #include "support/postgres_damage.h"
 
+#include "support/queue_damage.h"
+
 namespace sequential::storage::test {
 namespace {
 
@@ -69,11 +71,12 @@ constexpr Rule kRules[] = {
 
 std::string postgres_damage(pqxx::connection& connection, const std::string& schema) {
   std::string query;
-  for (const Rule& rule : kRules) {
+  const auto check = [&query](const char* what, const char* broken_by) {
     if (!query.empty()) query += " UNION ALL ";
-    query += std::string("SELECT '") + rule.what + ": ' || x.id FROM (" + rule.broken_by +
-             ") AS x (id)";
-  }
+    query += std::string("SELECT '") + what + ": ' || x.id FROM (" + broken_by + ") AS x (id)";
+  };
+  for (const Rule& rule : kRules) check(rule.what, rule.broken_by);
+  for (const auto& [what, broken_by] : kQueueRules) check(what, broken_by);
   std::string found;
   pqxx::nontransaction tx(connection);
   tx.exec("SET search_path = " + schema);

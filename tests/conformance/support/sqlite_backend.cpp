@@ -2,6 +2,7 @@
 
 #include "sequential/storage/sqlite.h"
 #include "support/backend.h"
+#include "support/queue_damage.h"
 #include "support/temp_dir.h"
 
 namespace sequential::storage::test {
@@ -41,7 +42,7 @@ class SqliteDatabase final : public Database {
     std::string text;
     for (const char* const table :
          {"meta", "task_functions", "task_runs", "stack_runs", "attempts", "task_logs", "keystore",
-          "checkpoints", "child_tasks", "child_cancels", "schedules", "run_states", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "schema_migrations"}) {
+          "checkpoints", "child_tasks", "child_cancels", "schedules", "run_states", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "queues", "queue_keys", "queue_runs", "queue_starts", "schema_migrations"}) {
       text += std::string("== ") + table + "\n";
       text += rows_of(db, std::string("SELECT * FROM ") + table + " ORDER BY 1, 2");
     }
@@ -55,6 +56,10 @@ class SqliteDatabase final : public Database {
     const std::string integrity =
         rows_of(db, "SELECT integrity_check FROM pragma_integrity_check"
                     " WHERE integrity_check <> 'ok'");
+    for (const auto& [what, broken_by] : kQueueRules) {
+      const std::string rows = rows_of(db, broken_by);
+      if (!rows.empty()) found += std::string(what) + ": " + rows;
+    }
     sqlite3_close(db);
     return found + integrity;
   }

@@ -26,6 +26,8 @@ inline std::string request_hash(const storage::Submission& s, int version) {
                            std::to_string(s.priority), s.tags, std::to_string(s.delay.count())}) {
     all += std::to_string(part.size()) + ":" + part;
   }
+  // Left out if there is none: keys from before there were queues keep their meaning.
+  if (!s.queue_key.empty()) all += std::to_string(s.queue_key.size()) + ":" + s.queue_key;
   return to_hex(sha256(all));
 }
 

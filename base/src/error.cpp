@@ -76,6 +76,7 @@ int http_status(Errc code) noexcept {
     case Errc::method_not_allowed: return 405;
     case Errc::idempotency_conflict:
     case Errc::conflict:
+    case Errc::divergent:
     case Errc::fenced:
     case Errc::in_use: return 409;
     case Errc::webhook_gone: return 410;
@@ -86,7 +87,6 @@ int http_status(Errc code) noexcept {
     // What ends a run or a call is a fact about that run: the request that names it was fine, but
     // it cannot be answered with what was asked for.
     case Errc::task_error:
-    case Errc::divergent:
     case Errc::cpu_limit:
     case Errc::wall_limit:
     case Errc::memory_limit:

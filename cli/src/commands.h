@@ -76,6 +76,35 @@ struct RunsCancelOptions {
 };
 int runs_cancel(Session& session, const RunsCancelOptions& options);
 
+struct RunsReplayOptions {
+  std::int64_t id = 0;
+  int version = 0;  // 0: the newest
+};
+int runs_replay(Session& session, const RunsReplayOptions& options);
+
+// One run by its number, or with id 0 those that a filter names.
+struct RunsChangeOptions {
+  std::string action;  // cancel, pause, resume, retry
+  std::int64_t id = 0;
+  int version = 0;         // to go on with
+  std::int64_t call = 0;   // retry: from this failed call
+  bool unknown_again = false;
+  std::string task, status, after, before, tag;
+  int of_version = 0;
+  std::int64_t limit = 0;  // 0: all
+  bool all = false, dry_run = false, yes = false;
+};
+int runs_change(Session& session, const RunsChangeOptions& options);
+
+struct RunsForkOptions {
+  std::int64_t id = 0;
+  std::int64_t call = 0;
+  std::optional<std::int64_t> position;
+  std::string input, result, error;  // JSON, @file, or - for standard input; empty: none
+  int version = 0;
+};
+int runs_fork(Session& session, const RunsForkOptions& options);
+
 struct LogsOptions {
   std::int64_t id = 0;
   bool follow = false;

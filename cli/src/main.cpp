@@ -301,21 +301,79 @@ class CommandLine {
         ->needs(wait)
         ->check(whole_number(1, 365 * 86'400));
     on(show, [this](Session& session) { return runs_show(session, show_); });
-    add_runs_cancel(group);
+    add_replay(*group);
+    add_fork(*group);
+    for (const char* action : {"cancel", "pause", "resume", "retry"}) add_change(*group, action);
   }
 
-  void add_runs_cancel(CLI::App* group) {
-    auto* cancel = group->add_subcommand("cancel", "Ask a run to end, and cancel it if it does not");
-    cancel->add_option("id", cancel_.id, "Number of the run")->required()->check(run_id());
+  void add_replay(CLI::App& group) {
+    auto* command = group.add_subcommand("replay", "Try whether a version repeats what a run did");
+    command->add_option("id", replay_.id, "Number of the run")->required()->check(run_id());
+    command->add_option("--task-version", replay_.version, "Otherwise the newest")
+        ->check(positive_number());
+    on(command, [this](Session& session) { return runs_replay(session, replay_); });
+  }
+
+  void add_fork(CLI::App& group) {
+    auto* command = group.add_subcommand("fork", "Start a copy of a run from one of its points");
+    command->add_option("id", fork_.id, "Number of the run")->required()->check(run_id());
+    auto* call = command->add_option("--call", fork_.call, "Before the outcome of this call")
+                     ->check(positive_number());
+    command->add_option("--position", fork_.position, "After so many outcomes")->excludes(call);
+    command->add_option("--input", fork_.input, "Another input: JSON, @FILE or -");
+    auto* result = command->add_option("--result", fork_.result, "That call's result instead");
+    command->add_option("--error", fork_.error, "That call's error instead")->excludes(result);
+    command->add_option("--task-version", fork_.version, "Otherwise the run's own")
+        ->check(positive_number());
+    on(command, [this](Session& session) { return runs_fork(session, fork_); });
+  }
+
+  void add_change(CLI::App& group, const std::string& action) {
+    RunsChangeOptions& o = change_;
+    auto* command = group.add_subcommand(action, "One run by number, or many by a filter");
+    auto* id = command->add_option("id", o.id, "Number of the run")->check(run_id());
+    if (action == "retry" || action == "resume") {
+      command->add_option("--task-version", o.version, "Go on with this version of the task")
+          ->check(positive_number());
+    }
+    if (action == "retry") {
+      command->add_option("--call", o.call, "Go on from this call: it is made again")->needs(id);
+      command->add_flag("--unknown-again", o.unknown_again,
+                        "Also make calls again whose outcome is not known")->needs(id);
+    }
+    if (action == "cancel") add_cancel_options(*command, *id);
+    const auto filter = [&](const char* name, auto& target, const char* help) {
+      command->add_option(name, target, help)->excludes(id);
+    };
+    filter("--task", o.task, "Runs of this task");
+    filter("--status", o.status, "Runs in this status");
+    filter("--of-version", o.of_version, "Runs of this version");
+    filter("--after", o.after, "Created at or after this time (UTC)");
+    filter("--before", o.before, "Created before this time (UTC)");
+    filter("--tag", o.tag, "Runs with this tag: NAME or NAME=VALUE");
+    filter("--limit", o.limit, "At most so many");
+    command->add_flag("--all", o.all, "Whatever the run")->excludes(id);
+    command->add_flag("--dry-run", o.dry_run, "Only count them")->excludes(id);
+    command->add_flag("--yes", o.yes, "Do not ask");
+    on(command, [this, action](Session& session) {
+      change_.action = action;
+      if (action != "cancel" || change_.id == 0) return runs_change(session, change_);
+      cancel_.id = change_.id;
+      return runs_cancel(session, cancel_);
+    });
+  }
+
+  void add_cancel_options(CLI::App& command, CLI::Option& id) {
     const std::map<std::string, std::int64_t> units{
         {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
-    auto* grace =
-        cancel->add_option("--grace", cancel_.grace_ms, "How long it may take, such as 10s")
-            ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
-            ->type_name("TIME");
-    cancel->add_flag("--force", cancel_.force, "At once: its code does not see it")->excludes(grace);
-    cancel->add_option("--reason", cancel_.reason, "Part of the error's message");
-    on(cancel, [this](Session& session) { return runs_cancel(session, cancel_); });
+    auto* grace = command.add_option("--grace", cancel_.grace_ms, "How long it may take, as 10s")
+                      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+                      ->type_name("TIME")
+                      ->needs(&id);
+    command.add_flag("--force", cancel_.force, "At once: its code does not see it")
+        ->excludes(grace)
+        ->needs(&id);
+    command.add_option("--reason", cancel_.reason, "Part of the error's message")->needs(&id);
   }
 
   void add_logs() {
@@ -488,6 +546,9 @@ class CommandLine {
   RunsCancelOptions cancel_;
   RunsPurgeOptions purge_;
   RetentionOptions retention_;
+  RunsReplayOptions replay_;
+  RunsForkOptions fork_;
+  RunsChangeOptions change_;
   LogsOptions logs_;
   SignalOptions signal_;
   QueuesSetOptions queue_;

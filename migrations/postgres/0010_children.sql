@@ -106,31 +106,3 @@ BEGIN
   DELETE FROM child_cancels WHERE child_run = p_run;
   o_code := '';
 END $$;
-
-CREATE OR REPLACE FUNCTION run_over(p_at bigint, p_run bigint, p_status text)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF p_status = 'cancelled' THEN
-    INSERT INTO child_cancels (child_run, parent_run)
-    SELECT c.child_run, p_run FROM child_tasks c JOIN task_runs t ON t.id = c.child_run
-     WHERE c.parent_run = p_run AND t.ended_at IS NULL
-    ON CONFLICT DO NOTHING;
-  END IF;
-END $$;
-
-CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean, OUT o_runs bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
-BEGIN
-  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
-  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
-  IF p_again THEN
-    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
-    IF FOUND THEN RETURN; END IF;
-  END IF;
-  LOCK TABLE stack_runs, task_runs, attempts, task_logs, checkpoints, child_tasks, child_cancels
-    IN ACCESS EXCLUSIVE MODE;
-  SELECT count(*) INTO o_runs FROM task_runs;
-  TRUNCATE stack_runs, task_runs, attempts, task_logs, checkpoints, child_tasks, child_cancels;
-  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
-END $$;

@@ -119,21 +119,3 @@ BEGIN
   SELECT deadline - v_now INTO o_next_in FROM cancellations WHERE deadline > v_now
    ORDER BY deadline LIMIT 1;
 END $$;
-
--- As in 0005.
-CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean,
-    OUT o_runs bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
-BEGIN
-  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
-  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
-  IF p_again THEN
-    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
-    IF FOUND THEN RETURN; END IF;
-  END IF;
-  LOCK TABLE stack_runs, task_runs, attempts, task_logs, checkpoints IN ACCESS EXCLUSIVE MODE;
-  SELECT count(*) INTO o_runs FROM task_runs;
-  TRUNCATE stack_runs, task_runs, attempts, task_logs, checkpoints, cancellations;
-  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
-END $$;

@@ -408,31 +408,3 @@ BEGIN
   RETURN ('', NULL, s.o_calls > 0, false, h.task_run_id, NULL, w.woken, w.root, w.epoch,
           w.attempt, w.lease_until, w.function, w.task_name)::signal_answer;
 END $$;
-
--- Calls that wait are let go, to their own recorded end.
-CREATE OR REPLACE FUNCTION run_over(p_at bigint, p_run bigint, p_status text)
-RETURNS void LANGUAGE sql AS $$
-  UPDATE stack_runs SET available_at = p_at, ready_at = p_at
-   WHERE status = 'pending' AND available_at > p_at
-     AND id IN (SELECT stack_run_id FROM signal_waits WHERE task_run_id = p_run);
-  DELETE FROM signal_waits WHERE task_run_id = p_run;
-$$;
-
-CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean,
-    OUT o_runs bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
-BEGIN
-  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
-  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
-  IF p_again THEN
-    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
-    IF FOUND THEN RETURN; END IF;
-  END IF;
-  LOCK TABLE stack_runs, task_runs, attempts, task_logs, checkpoints, signals, signal_waits,
-             webhooks IN ACCESS EXCLUSIVE MODE;
-  SELECT count(*) INTO o_runs FROM task_runs;
-  TRUNCATE stack_runs, task_runs, attempts, task_logs, checkpoints, signals, signal_waits,
-           webhooks;
-  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
-END $$;

@@ -196,6 +196,8 @@ BEGIN
     GET DIAGNOSTICS v_count = ROW_COUNT;
     o_rows := o_rows + v_count;
   END LOOP;
+  DELETE FROM child_tasks WHERE child_run = p_run;
+  DELETE FROM child_cancels WHERE child_run = p_run;
   DELETE FROM task_runs WHERE id = p_run;
   IF greatest(v_newest, t.updated_at) > p_now - 604800000 THEN
     INSERT INTO removed_runs (id, removed_at) VALUES (p_run, p_now) ON CONFLICT DO NOTHING;
@@ -230,24 +232,4 @@ BEGIN
   DELETE FROM removed_runs WHERE id IN (
     SELECT id FROM removed_runs WHERE removed_at < v_now - 604800000 ORDER BY removed_at
      LIMIT 1000 FOR UPDATE SKIP LOCKED);
-END $$;
-
-CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean,
-    OUT o_runs bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
-DECLARE
-  v_tables text := array_to_string(
-      ARRAY['stack_runs', 'task_runs', 'attempts'] || run_tables(), ', ');
-BEGIN
-  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
-  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
-  IF p_again THEN
-    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
-    IF FOUND THEN RETURN; END IF;
-  END IF;
-  EXECUTE 'LOCK TABLE ' || v_tables || ' IN ACCESS EXCLUSIVE MODE';
-  SELECT count(*) INTO o_runs FROM task_runs;
-  EXECUTE 'TRUNCATE ' || v_tables;
-  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
 END $$;

@@ -430,13 +430,6 @@ LANGUAGE sql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
   SELECT coalesce(array_agg(run), '{}') FROM queue_runs WHERE run = ANY (p_runs) AND state = 1
 $$;
 
--- Its slot or its place is free; whoever holds the queue next counts that.
-CREATE OR REPLACE FUNCTION run_over(p_at bigint, p_run bigint, p_status text)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  UPDATE queue_runs SET state = state + 3 WHERE run = p_run AND state < 3;
-END $$;
-
 -- As in 0008, but for runs that go into a queue.
 CREATE OR REPLACE FUNCTION submit_v1(p_now bigint, p_lock_ms integer, p_token bigint, p_again boolean,
     p_floor bigint, p_function bigint, p_task_name bytea, p_version integer, p_input bytea,
@@ -558,25 +551,4 @@ BEGIN
           v_claimed::int, 0, CASE WHEN v_claimed THEN 'processing' ELSE 'pending' END,
           p_task_name);
   PERFORM run_submitted(v_now, o_run, p_tags);
-END $$;
-
--- Deletes runs and what belongs to them. The sequences go on, so no id is given out again; the
--- queues keep their limits.
-CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean, OUT o_runs bigint)
-LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
-BEGIN
-  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
-  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
-  IF p_again THEN
-    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
-    IF FOUND THEN RETURN; END IF;
-  END IF;
-  LOCK TABLE stack_runs, task_runs, attempts, task_logs, checkpoints IN ACCESS EXCLUSIVE MODE;
-  SELECT count(*) INTO o_runs FROM task_runs;
-  TRUNCATE stack_runs, task_runs, attempts, task_logs, checkpoints;
-  -- After the runs, as whoever admits one comes to them.
-  TRUNCATE queue_runs, queue_keys, queue_starts;
-  UPDATE queues SET running = 0, waiting = 0;
-  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
-  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
 END $$;

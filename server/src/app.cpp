@@ -178,6 +178,7 @@ RouteOptions route_options(const config::Config& c, const storage::Lease& lease,
   options.cancel_grace = ms(c.limits.cancel_grace_ms);
   options.tags_max = c.search.tags_max;
   options.search_rows_max = c.search.rows_max;
+  options.fork_calls_max = c.server.fork_calls_max;
   options.api_token = std::move(api_token);
   options.host_names = host_names(c.server);
   options.handoff = c.chain.url.empty();
@@ -283,10 +284,14 @@ class Node {
     events_ = std::make_unique<RunEvents>(io_, *store_, clock_, event_options(config_.server));
     processor_->watch().on_change([this](TaskRunId run) { events_->changed(run); });
     retention_ = std::make_unique<RetentionPass>(*store_, clock_, retention_options(config_));
+    DryReplayOptions replay_options;
+    replay_options.at_once_max = config_.server.replays_max;
+    replay_options.deadline = ms(config_.server.replay_ms);
+    replays_ = std::make_unique<DryReplays>(*store_, *runtime_, clock_, replay_options);
     context_.reset(new RouteContext{
         // an aggregate that cannot be moved
         io_, *store_, *runtime_, registry_, *keystore_, *processor_, *signer_, *chain_,
-        *store_watch_, *scheduler_, *events_, *retention_, clock_,
+        *store_watch_, *scheduler_, *events_, *retention_, clock_, *replays_,
         route_options(config_, lease_, version_, limits_json_, std::move(token))});
     SEQUENTIAL_TRY(take_back_work());
     listen();
@@ -466,6 +471,7 @@ class Node {
   std::unique_ptr<StoreWatch> store_watch_;
   std::unique_ptr<RunEvents> events_;
   std::unique_ptr<RetentionPass> retention_;
+  std::unique_ptr<DryReplays> replays_;
   std::unique_ptr<RouteContext> context_;
   std::atomic<bool> hurry_{false};
   std::unique_ptr<Threads> threads_;  // last made, first ended: nothing runs while the rest goes

@@ -198,6 +198,7 @@ std::string Core::encode_job(const SendJob& send) const {
   begin.logs_recorded = request.logs_recorded;
   if (send.cold) {
     begin.name = code.name;
+    begin.shown_as = request.shown_as.value;
     begin.version = code.version;
     if (send.with_code) begin.code = code.code;
     begin.input = request.input;

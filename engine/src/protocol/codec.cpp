@@ -36,7 +36,8 @@ void fields(A& a, M& m) {
 template <class A, Message<Begin> M>
 void fields(A& a, M& m) {
   a(m.run, m.function_id, m.cold, m.alone, m.delivered_from, m.delivered_through, m.calls_recorded,
-    m.logs_recorded, m.outcomes, m.name, m.version, m.code, m.input, m.seed, m.started_at_ms);
+    m.logs_recorded, m.outcomes, m.name, m.shown_as, m.version, m.code, m.input, m.seed,
+    m.started_at_ms);
 }
 template <class A, Message<JournalRow> M>
 void fields(A& a, M& m) {

@@ -132,7 +132,7 @@ bool Slice::start(v8::Local<v8::Context> context, TaskFunction& function) {
     const v8::HandleScope handles(isolate);
     v8::TryCatch caught(isolate);
     const Control control(context);
-    const bool begun = control.begin({.id = begin_.run,
+    const bool begun = control.begin({.id = begin_.shown_as != 0 ? begin_.shown_as : begin_.run,
                                       .name = function.name,
                                       .version = function.version,
                                       .seed = begin_.seed,

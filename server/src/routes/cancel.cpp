@@ -6,11 +6,15 @@
 
 #include "async.h"
 #include "routes/router.h"
+#include "routes/run_actions.h"
 #include "routes/run_view.h"
 #include "sequential/base/json_text.h"
 #include "sequential/storage/cancellation.h"
 
 namespace sequential::server {
+
+namespace net = boost::asio;
+
 namespace {
 
 using Json = nlohmann::json;
@@ -75,28 +79,40 @@ Result<Wish> read_wish(const std::string& body, Millis grace) {
   return wish;
 }
 
-}  // namespace
-
-Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId id) {
-  const auto wish = read_wish(request.body, context.options.cancel_grace);
-  if (wish.has_error()) co_return problem(wish.error());
-  std::string error = cancelled_error(wish.value().reason);
+net::awaitable<Result<void>> ask_to_end(RouteContext& context, TaskRunId id, Wish wish) {
+  std::string error = cancelled_error(wish.reason);
   if (storage::Cancellation* const cancellation = context.store.cancellation()) {
-    storage::CancelRequest asked{id, std::move(error), wish.value().grace};
+    storage::CancelRequest asked{id, std::move(error), wish.grace};
     auto write = [cancellation, &asked](auto done) {
       cancellation->request_cancel(std::move(asked), std::move(done));
     };
     auto answer = co_await completes<Result<storage::CancelRequested>>(std::move(write));
-    if (answer.has_error()) co_return problem(answer.error());
+    if (answer.has_error()) co_return std::move(answer).error();
     context.processor.asked_to_end(id, std::move(answer).value());
   } else {
     auto write = [&context, id, &error](auto done) {
       context.store.cancel(id, std::move(error), std::move(done));
     };
     auto parent = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
-    if (parent.has_error()) co_return problem(parent.error());
+    if (parent.has_error()) co_return std::move(parent).error();
     context.processor.run_cancelled(id, std::move(parent).value());
   }
+  co_return success();
+}
+
+}  // namespace
+
+net::awaitable<Result<void>> cancel_run(RouteContext& context, TaskRunId id) {
+  Wish wish;
+  wish.grace = context.options.cancel_grace;
+  co_return co_await ask_to_end(context, id, std::move(wish));
+}
+
+Answer route_cancel(RouteContext& context, const HttpRequest& request, TaskRunId id) {
+  auto wish = read_wish(request.body, context.options.cancel_grace);
+  if (wish.has_error()) co_return problem(wish.error());
+  const auto asked = co_await ask_to_end(context, id, std::move(wish).value());
+  if (asked.has_error()) co_return problem(asked.error());
   auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
   const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
   if (run.has_error()) co_return problem(run.error());

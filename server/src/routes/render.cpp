@@ -85,7 +85,11 @@ bool shows_last_try(const storage::StackRun& row, const std::vector<storage::Att
   const bool under_way = row.status == storage::StackStatus::processing;
   if (row.seq == 0 || row.attempt == 0) return false;
   if (!under_way && !storage::is_terminal(row.status)) return false;
-  return std::none_of(attempts.begin(), attempts.end(), [&row](const storage::Attempt& one) {
+  // A person had it made again: its tries are counted from 1 again.
+  const auto retried = std::find_if(attempts.rbegin(), attempts.rend(), [](const auto& one) {
+    return one.outcome == "retried";
+  });
+  return std::none_of(retried.base(), attempts.end(), [&row](const storage::Attempt& one) {
     return one.attempt == row.attempt && one.outcome != "released";  // given back: it did not count
   });
 }
@@ -160,6 +164,12 @@ std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
   }
   if (extras.cancel_at) {
     object.raw("cancelling", "true").string("cancel_at", iso_time(*extras.cancel_at));
+  }
+  if (extras.origin.rewinds > 0) object.number("rewinds", extras.origin.rewinds);
+  if (extras.origin.forked_from) {
+    JsonObject source;
+    source.number("run", extras.origin.forked_from.value);
+    object.raw("forked_from", std::move(source.number("position", extras.origin.forked_at)).text());
   }
   object.raw("state", render_state(extras.state));
   if (!extras.attributes.empty()) object.raw("attributes", extras.attributes);

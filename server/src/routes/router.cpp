@@ -84,6 +84,7 @@ Result<void> check_parameters(const HttpRequest& request) {
     if (is(request, 2, "events")) return check_query(query, {"after"});
     if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
     if (is(request, 2, "signals") && length == 3) return check_query(query, {"after", "limit"});
+    if (is(request, 2, "replay")) return check_query(query, {"version"});
   }
   if (is(request, 0, "schedules")) {
     if (length == 1) return check_query(query, {"cursor", "limit"});
@@ -121,6 +122,7 @@ std::uint64_t body_limit(const RouteContext& context, const HttpRequest& request
   }
   if (is(request, 0, "tasks") && is(request, 1, "execute")) return context.options.submit_bytes_max;
   if (is(request, 0, "tasks")) return context.options.publish_bytes_max;
+  if (is(request, 0, "runs") && is(request, 2, "fork")) return context.options.submit_bytes_max;
   return context.options.other_bytes_max;
 }
 

@@ -20,6 +20,7 @@
 #include "sequential/services/builtin.h"
 #include "sequential/services/service.h"
 #include "sequential/storage/store.h"
+#include "work/dry_replay.h"
 #include "work/processor.h"
 #include "work/run_events.h"
 #include "work/retention.h"
@@ -41,6 +42,7 @@ struct RouteOptions {
   Millis cancel_grace{30'000};  // of a cancellation that names none
   int tags_max = 32;              // of a run
   int search_rows_max = 20'000;  // runs that one request looks at
+  std::int64_t fork_calls_max = 10'000;
   std::string api_token;                  // empty: requests need none
   std::vector<std::string> host_names;    // accepted Host names; empty: any
   bool handoff = true;
@@ -63,6 +65,7 @@ struct RouteContext {
   RunEvents& events;
   const RetentionPass& retention;
   const Clock& clock;
+  DryReplays& replays;
   const RouteOptions options;
   std::atomic<bool> ready{false};  // false before start and while draining
   std::atomic<int> answering{0};   // requests that have come and are not answered
@@ -78,7 +81,7 @@ Answer route(RouteContext& context, HttpRequest request);
 Answer route_execute(RouteContext& context, const HttpRequest& request);
 Answer route_tasks(RouteContext& context, const HttpRequest& request);
 Answer route_runs(RouteContext& context, const HttpRequest& request);
-Answer cancel_run(RouteContext& context, const HttpRequest& request, TaskRunId id);
+Answer route_cancel(RouteContext& context, const HttpRequest& request, TaskRunId id);
 Answer route_events(RouteContext& context, const HttpRequest& request, TaskRunId run);
 // Of route_runs and route_tasks (search.cpp).
 Answer list_runs(RouteContext& context, const HttpRequest& request);

@@ -68,9 +68,20 @@ net::awaitable<Result<void>> read_queue(RouteContext& context, const storage::Ta
   co_return success();
 }
 
+net::awaitable<Result<void>> read_origin(RouteContext& context, const storage::TaskRun& run,
+                                         RunExtras& extras) {
+  storage::Rewinds* const rewinds = context.store.rewinds();
+  if (rewinds == nullptr) co_return success();
+  auto read = [rewinds, id = run.id](auto done) { rewinds->origin(id, std::move(done)); };
+  auto origin = co_await completes<Result<storage::RunOrigin>>(std::move(read));
+  if (origin.has_error()) co_return std::move(origin).error();
+  extras.origin = std::move(origin).value();
+  co_return success();
+}
+
 using Part = net::awaitable<Result<void>> (*)(RouteContext&, const storage::TaskRun&, RunExtras&);
-constexpr std::array<Part, 5> kParts = {read_parent, read_cancelling, read_state, read_attributes,
-                                        read_queue};
+constexpr std::array<Part, 6> kParts = {read_parent,     read_cancelling, read_state,
+                                        read_attributes, read_queue,      read_origin};
 
 }  // namespace
 

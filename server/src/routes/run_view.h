@@ -11,6 +11,7 @@
 #include "routes/router.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/records.h"
+#include "sequential/storage/rewinds.h"
 #include "sequential/storage/run_states.h"
 
 namespace sequential::server {
@@ -20,6 +21,7 @@ struct RunExtras {
   std::optional<WallTime> cancel_at;         // it was asked to end, and has until then
   storage::RunState state;                   // what it shows of itself
   bool in_queue = false;                     // it waits to be admitted
+  storage::RunOrigin origin;                 // of a fork; how often it was rewound
   std::string attributes;                    // JSON of those that it set, or empty
 };
 

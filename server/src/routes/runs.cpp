@@ -1,16 +1,25 @@
 // /runs: GET /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (events: events.cpp); POST
-// /runs/{id}/{pause|resume} (cancel: cancel.cpp). Finding and removing runs is in search.cpp.
+// /runs/{id}/{pause|resume} (cancel: cancel.cpp). Finding and removing runs is in search.cpp, what
+// goes back to an earlier point of a run in rewinds.cpp, what is done to many in bulk.cpp.
 
+#include <algorithm>
+#include <array>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "async.h"
 #include "routes/render.h"
+#include "routes/rewinds.h"
 #include "routes/router.h"
+#include "routes/run_actions.h"
 #include "routes/run_view.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::server {
+
+namespace net = boost::asio;
+
 namespace {
 
 constexpr std::int64_t kPageMax = 1'000;
@@ -85,42 +94,88 @@ Answer logs(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   co_return json_response(200, std::move(body).text());
 }
 
-Answer pause(RouteContext& context, TaskRunId id) {
+}  // namespace
+
+Answer show_run(RouteContext& context, TaskRunId id, int status) {
+  auto response = co_await answer_run(context, id);
+  if (response.status != 200) co_return response;
+  response.status = status;
+  if (status == 201) response.headers.emplace_back("Location", "/runs/" + std::to_string(id.value));
+  co_return response;
+}
+
+net::awaitable<Result<void>> pause_run(RouteContext& context, TaskRunId id) {
   auto write = [&context, id](auto done) {
     context.store.pause(id, "operator", {}, std::move(done));
   };
-  const auto paused = co_await completes<Result<void>>(std::move(write));
-  if (paused.has_error()) co_return problem(paused.error());
+  auto paused = co_await completes<Result<void>>(std::move(write));
+  if (paused.has_error()) co_return std::move(paused).error();
   context.processor.watch().ended(id);
+  co_return success();
+}
+
+net::awaitable<Result<void>> resume_run(RouteContext& context, TaskRunId id) {
+  auto write = [&context, id](auto done) { context.store.resume(id, std::move(done)); };
+  auto runnable = co_await completes<Result<std::vector<StackRunId>>>(std::move(write));
+  if (runnable.has_error()) co_return std::move(runnable).error();
+  context.processor.watch().changed(id);
+  for (const auto row : runnable.value()) context.chain.fire(row);
+  co_return success();
+}
+
+namespace {
+
+Answer act(RouteContext& context, const HttpRequest& request, std::string_view what, TaskRunId id) {
+  if (what == "resume" && !request.body.empty()) {
+    co_return co_await route_resume_on(context, request, id);
+  }
+  if (what == "retry") co_return co_await route_retry(context, request, id);
+  if (what == "fork") co_return co_await route_fork(context, request, id);
+  if (what == "cancel") co_return co_await route_cancel(context, request, id);
+  Result<void> done = success();
+  if (what == "pause") {
+    done = co_await pause_run(context, id);
+  } else {
+    done = co_await resume_run(context, id);
+  }
+  if (done.has_error()) co_return problem(done.error());
   co_return co_await answer_run(context, id);
 }
 
-Answer resume(RouteContext& context, TaskRunId id) {
-  auto write = [&context, id](auto done) { context.store.resume(id, std::move(done)); };
-  const auto runnable = co_await completes<Result<std::vector<StackRunId>>>(std::move(write));
-  if (runnable.has_error()) co_return problem(runnable.error());
-  context.processor.watch().changed(id);
-  for (const auto row : runnable.value()) context.chain.fire(row);
-  co_return co_await answer_run(context, id);
+constexpr std::array<std::string_view, 5> kActions{"cancel", "pause", "resume", "retry", "fork"};
+constexpr std::array<std::string_view, 4> kViews{"stack", "logs", "events", "replay"};
+
+bool one_of(const auto& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+// /runs and the names beside the runs' numbers; nothing: the path is of a run.
+net::awaitable<std::optional<HttpResponse>> route_many(RouteContext& context,
+                                                       const HttpRequest& request) {
+  const auto& path = request.segments;
+  const bool get = request.verb == Verb::get || request.verb == Verb::head;
+  if (path.size() == 1) {
+    if (!get) co_return method_not_allowed("GET");
+    co_return co_await list_runs(context, request);
+  }
+  if (path.size() > 2) co_return std::nullopt;
+  if (path[1] == "count") {
+    if (!get) co_return method_not_allowed("GET");
+    co_return co_await count_runs(context, request);
+  }
+  if (path[1] != "purge" && path[1] != "bulk") co_return std::nullopt;
+  if (request.verb != Verb::post) co_return method_not_allowed("POST");
+  if (path[1] == "purge") co_return co_await purge_runs(context, request);
+  co_return co_await route_bulk(context, request);
 }
 
 }  // namespace
 
 Answer route_runs(RouteContext& context, const HttpRequest& request) {
+  auto of_many = co_await route_many(context, request);
+  if (of_many) co_return *std::move(of_many);
   const bool get = request.verb == Verb::get || request.verb == Verb::head;
   const auto& path = request.segments;
-  if (path.size() == 1) {
-    if (!get) co_return method_not_allowed("GET");
-    co_return co_await list_runs(context, request);
-  }
-  if (path.size() == 2 && path[1] == "count") {
-    if (!get) co_return method_not_allowed("GET");
-    co_return co_await count_runs(context, request);
-  }
-  if (path.size() == 2 && path[1] == "purge") {
-    if (request.verb != Verb::post) co_return method_not_allowed("POST");
-    co_return co_await purge_runs(context, request);
-  }
   const auto id = parse_id(path[1]);
   if (id.has_error()) co_return problem(id.error());
   const TaskRunId run{id.value()};
@@ -129,19 +184,17 @@ Answer route_runs(RouteContext& context, const HttpRequest& request) {
     co_return co_await route_signals(context, request, run);
   }
   if (path.size() > 3) co_return not_found();
-  if (what == "cancel" || what == "pause" || what == "resume") {
+  if (one_of(kActions, what)) {
     if (request.verb != Verb::post) co_return method_not_allowed("POST");
-    if (what == "cancel") co_return co_await cancel_run(context, request, run);
-    if (what == "pause") co_return co_await pause(context, run);
-    co_return co_await resume(context, run);
+    co_return co_await act(context, request, what, run);
   }
-  const bool known = what.empty() || what == "stack" || what == "logs" || what == "events";
-  if (!known) co_return not_found();
+  if (!what.empty() && !one_of(kViews, what)) co_return not_found();
   if (what.empty() && request.verb == Verb::del) co_return co_await remove_run(context, run);
   if (!get) co_return method_not_allowed(what.empty() ? "GET, DELETE" : "GET");
   if (what == "events") co_return co_await route_events(context, request, run);
   if (what == "stack") co_return co_await stack(context, request, run);
   if (what == "logs") co_return co_await logs(context, request, run);
+  if (what == "replay") co_return co_await route_replay(context, request, run);
   co_return co_await show(context, request, run);
 }
 

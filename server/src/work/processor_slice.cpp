@@ -118,7 +118,9 @@ net::awaitable<Result<engine::SliceRequest>> Processor::load_slice(const storage
   if (code.has_error()) co_return std::move(code).error();
 
   const auto view = sessions_.view(run);
-  const bool warm = view && stored.crashes == 0 && view->session.call_count == stored.call_count &&
+  // Whoever rewound the run raised its epoch: what is warm here may have another past.
+  const bool ours = view && view->session.epoch + 1 == work.grant.epoch;
+  const bool warm = ours && stored.crashes == 0 && view->session.call_count == stored.call_count &&
                     view->session.log_count == stored.log_count;
   std::vector<storage::Outcome> outcomes;
   if (warm) {

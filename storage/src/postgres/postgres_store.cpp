@@ -335,7 +335,7 @@ void PostgresStore::task_functions(std::string name, Done<std::vector<TaskFuncti
 }
 
 void PostgresStore::journal_head(TaskRunId run, Done<TaskRun> done) {
-  read(std::move(done), [run](Queries& q) { return q.run(run); });
+  read(std::move(done), [run](Queries& q) { return q.journal_head(run); });
 }
 
 void PostgresStore::journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max,

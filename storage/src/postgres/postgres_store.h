@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -22,13 +23,14 @@
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
 #include "sequential/storage/queues.h"
+#include "sequential/storage/rewinds.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues {
+class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues, public Rewinds {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);
@@ -92,6 +94,12 @@ class PostgresStore final : public Store, private Children, public Cancellation,
   void webhook(std::string key, Done<Webhook>) override;
   void answer_webhook(WebhookAnswer, Done<SignalSent>) override;
 
+  Rewinds* rewinds() override { return this; }
+  void resume_on(TaskRunId run, RewindTo to, Done<Rewound>) override;
+  void retry_run(Retry, Done<Rewound>) override;
+  void fork_run(Fork, Done<Rewound>) override;
+  void origin(TaskRunId, Done<RunOrigin>) override;
+
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,
                     Done<std::int64_t>) override;
@@ -141,6 +149,8 @@ class PostgresStore final : public Store, private Children, public Cancellation,
   template <class T, class Read>
   void read(Done<T> done, Read read);
   ScheduleAccess schedule_access();
+  void rewind(Done<Rewound> done, TaskRunId key,
+              std::function<Answered<Rewound>(const Try&)> apply);
   void tell(const Wake& wake);
   // Ids for `count` calls, taken from those in stock.
   std::optional<DbError> take_ids(const Try& attempt, std::size_t count,

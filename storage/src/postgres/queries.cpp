@@ -151,6 +151,30 @@ Answer<Result<std::vector<TaskFunction>>> Queries::task_functions(const std::str
   return Result<std::vector<TaskFunction>>(std::move(functions));
 }
 
+// A fork's time begins when its source's did.
+Answer<Result<TaskRun>> Queries::journal_head(TaskRunId id) {
+  Answer<Result<TaskRun>> answer = run(id);
+  auto* head = std::get_if<Result<TaskRun>>(&answer);
+  if (head == nullptr || head->has_error()) return answer;
+  Params params;
+  params.add(head->value().root.value);
+  SEQUENTIAL_ASK(rows, sql_.began, params);
+  if (rows.size() == 1) head->value().created_at = rows.time(0, 0);
+  return answer;
+}
+
+Answer<Result<RunOrigin>> Queries::origin(TaskRunId id) {
+  Params params;
+  params.add(id.value);
+  SEQUENTIAL_ASK(rows, sql_.origin, params);
+  if (rows.size() == 0) {
+    return Result<RunOrigin>(
+        Error(Errc::run_not_found, "there is no task run " + std::to_string(id.value)));
+  }
+  return Result<RunOrigin>(
+      RunOrigin{rows.id<TaskRunId>(0, 0), rows.integer(0, 1), rows.integer(0, 2)});
+}
+
 Answer<Result<TaskRun>> Queries::run(TaskRunId id) {
   Params params;
   params.add(id.value);

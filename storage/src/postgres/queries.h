@@ -10,6 +10,7 @@
 #include "sequential/storage/run_states.h"
 #include "search_sql.h"
 #include "sequential/storage/search.h"
+#include "sequential/storage/rewinds.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::storage::postgres {
@@ -21,7 +22,7 @@ struct QueryStatements {
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
       logs, states, journal, outcomes,
       keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
-      oldest_runnable, schema_version;
+      oldest_runnable, schema_version, began, origin;
 
  private:
   // `s` is the schema's name and the dot.
@@ -43,6 +44,8 @@ class Queries {
   Answer<Result<TaskFunction>> task_function_by_id(TaskFunctionId id);
   Answer<Result<std::vector<TaskFunction>>> task_functions(const std::string& name);
   Answer<Result<TaskRun>> run(TaskRunId id);
+  Answer<Result<TaskRun>> journal_head(TaskRunId id);
+  Answer<Result<RunOrigin>> origin(TaskRunId id);
   Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
   Answer<Result<std::optional<ChildLink>>> parent_of(TaskRunId run);
   Answer<Result<std::vector<TaskRun>>> children_of(TaskRunId parent, TaskRunId before, int limit);

@@ -50,6 +50,9 @@ void QueryStatements::name_lists(const std::string& s) {
 
   run = Statement(run_columns + ", t.input, t.result, t.error" + with_root +
       " WHERE t.id = $1::bigint");
+  began = Statement("SELECT created_at FROM " + s + "stack_runs WHERE id = $1::bigint");
+  origin = Statement("SELECT coalesce(forked_from, 0), coalesce(forked_at, 0), rewinds FROM " + s +
+      "task_runs WHERE id = $1::bigint");
   // One statement per kind of filter, so that each walks the index that fits it.
   const std::string page = " ORDER BY t.id DESC LIMIT $2::bigint";
   runs = Statement(run_columns + with_root + " WHERE t.id < $1::bigint" + page);

@@ -45,6 +45,9 @@ Statements::Statements(const std::string& schema) {
   cancel = call("cancel_v1", 6);
   pause = call("pause_v1", 7);
   resume = call("resume_v1", 5);
+  resume_on = call("resume_on_v1", 8);
+  retry_run = call("retry_run_v1", 13);
+  fork_run = call("fork_run_v1", 26);
   due = call("due_v1", 2);
   recover = call("recover_v1", 3);
   clear = call("clear_v1", 3);
@@ -92,7 +95,8 @@ std::optional<Error> told(const Rows& rows) {
   Errc errc = Errc::internal;
   for (const Errc known : {Errc::fenced, Errc::conflict, Errc::idempotency_conflict,
                            Errc::task_not_found, Errc::not_found, Errc::run_not_found,
-                           Errc::unavailable, Errc::depth_limit, Errc::signals_limit, Errc::webhook_gone}) {
+                           Errc::unavailable, Errc::depth_limit, Errc::signals_limit, Errc::webhook_gone, Errc::outcome_unknown,
+                           Errc::payload_too_large}) {
     if (code == error_code_name(known)) errc = known;
   }
   return Error(errc, rows.text(0, 1));

@@ -25,7 +25,7 @@ struct Statements {
       keystore_version,
       keystore_put, keystore_delete, take_signal, send_signal, kept_signals, create_webhook,
       webhook, answer_webhook,
-      remove_runs, put_retention, drop_retention;
+      remove_runs, put_retention, drop_retention, resume_on, retry_run, fork_run;
 };
 
 struct Context {

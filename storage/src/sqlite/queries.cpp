@@ -156,6 +156,26 @@ Result<std::vector<TaskFunction>> Queries::task_functions(const std::string& nam
   return answer(std::move(functions));
 }
 
+Result<TaskRun> Queries::journal_head(TaskRunId id) {
+  auto head = run(id);
+  if (head.has_value()) {
+    Cursor row = began_.query(head.value().root);
+    if (row.next()) head.value().created_at = row.time(0);
+  }
+  return head;
+}
+
+Result<RunOrigin> Queries::origin(TaskRunId id) {
+  std::optional<RunOrigin> found;
+  {
+    Cursor row = origin_.query(id);
+    if (row.next()) found = RunOrigin{row.id<TaskRunId>(0), row.integer(1), row.integer(2)};
+  }
+  SEQUENTIAL_TRY(auto origin, answer(std::move(found)));
+  if (origin) return *origin;
+  return Error(Errc::run_not_found, "there is no task run " + std::to_string(id.value));
+}
+
 Result<TaskRun> Queries::run(TaskRunId id) {
   std::optional<TaskRun> found;
   {

@@ -12,6 +12,7 @@
 #include "sequential/storage/run_states.h"
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
+#include "sequential/storage/rewinds.h"
 #include "sequential/storage/store.h"
 #include "search_sql.h"
 #include "sqlite/connection.h"
@@ -32,6 +33,8 @@ class Queries {
   Result<std::vector<TaskFunction>> task_functions(const std::string& name);
 
   Result<TaskRun> run(TaskRunId id);
+  Result<TaskRun> journal_head(TaskRunId id);
+  Result<RunOrigin> origin(TaskRunId id);
   Result<std::vector<TaskRun>> runs(const RunFilter& filter);
   Result<std::optional<ChildLink>> parent_of(TaskRunId run);
   Result<std::vector<TaskRun>> children_of(TaskRunId parent, TaskRunId before, int limit);
@@ -116,6 +119,10 @@ class Queries {
       " CROSS JOIN stack_runs r ON r.id = t.root_stack_run_id";
   Statement run_{db_, std::string(kRun) + ", t.input, t.result, t.error FROM task_runs t" +
       std::string(kWithRoot) + " WHERE t.id = ?1"};
+  Statement began_{db_, "SELECT created_at FROM stack_runs WHERE id = ?1"};
+  Statement origin_{db_,
+      "SELECT coalesce(forked_from, 0), coalesce(forked_at, 0), rewinds FROM task_runs"
+      " WHERE id = ?1"};
   // One statement per kind of filter, so that each walks the index that fits it.
   Statement runs_{db_, std::string(kRun) + " FROM task_runs t" + std::string(kWithRoot) +
       " WHERE t.id < ?1 ORDER BY t.id DESC LIMIT ?2"};

@@ -52,6 +52,8 @@ class Removal {
     tx_.sql.remove_attempts.run(run);
     removed_.rows += 1 + tx_.sql.remove_stack_runs.run(run);
     for (const auto& table : tables_) removed_.rows += table->run(run);
+    tx_.sql.remove_child.run(run);
+    tx_.sql.remove_orphan.run(run);
     tx_.must(tx_.sql.remove_run.run(run) == 1);
     ++removed_.runs;
     return true;

@@ -171,7 +171,7 @@ void SqliteStore::task_functions(std::string name, Done<std::vector<TaskFunction
 }
 
 void SqliteStore::journal_head(TaskRunId run, Done<TaskRun> done) {
-  read(std::move(done), [run](Queries& q) { return q.run(run); });
+  read(std::move(done), [run](Queries& q) { return q.journal_head(run); });
 }
 
 void SqliteStore::journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max,

@@ -12,6 +12,7 @@
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
 #include "sequential/storage/queues.h"
+#include "sequential/storage/rewinds.h"
 #include "sequential/storage/sqlite.h"
 #include "sqlite/file_lock.h"
 #include "sqlite/readers.h"
@@ -19,7 +20,7 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues {
+class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues, public Rewinds {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);
@@ -82,6 +83,12 @@ class SqliteStore final : public Store, private Children, public Cancellation, p
   void create_webhook(WebhookNew, Done<OutcomeRecorded>) override;
   void webhook(std::string key, Done<Webhook>) override;
   void answer_webhook(WebhookAnswer, Done<SignalSent>) override;
+
+  Rewinds* rewinds() override { return this; }
+  void resume_on(TaskRunId run, RewindTo to, Done<Rewound>) override;
+  void retry_run(Retry, Done<Rewound>) override;
+  void fork_run(Fork, Done<Rewound>) override;
+  void origin(TaskRunId, Done<RunOrigin>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

@@ -279,6 +279,8 @@ struct Statements {
   Statement forget_orphan{db, "DELETE FROM child_cancels WHERE child_run = ?1"};
   Statement clear_children{db, "DELETE FROM child_tasks"};
   Statement clear_orphans{db, "DELETE FROM child_cancels"};
+  Statement remove_child{db, "DELETE FROM child_tasks WHERE child_run = ?1"};
+  Statement remove_orphan{db, "DELETE FROM child_cancels WHERE child_run = ?1"};
 
   // --- keystore ----------------------------------------------------------------------------------
   Statement keystore_version{db,

@@ -34,6 +34,9 @@ struct Server {
   std::int64_t event_poll_ms = 1'000;
   std::int64_t event_pace_ms = 50;
   std::int64_t drain_ms = 10'000;
+  int replays_max = 4;
+  std::int64_t replay_ms = 60'000;
+  std::int64_t fork_calls_max = 10'000;
   std::string api_token_file;
   std::vector<std::string> allowed_hosts;
   std::string public_url;  // where webhooks are reached; empty: where the server listens

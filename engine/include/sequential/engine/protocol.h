@@ -86,6 +86,7 @@ struct Begin {
   std::vector<OutcomeFrame> outcomes;  // warm: from+1 … through. cold: empty (they are in Journal)
   // Cold only:
   std::string name;                    // of the task, for stack traces and `task.name`
+  std::int64_t shown_as = 0;           // `task.id`; 0: run
   std::int64_t version = 0;
   std::optional<std::string> code;     // absent if this engine holds it (CodeLedger)
   std::string input, seed;

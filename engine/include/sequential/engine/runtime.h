@@ -62,6 +62,7 @@ struct TaskCode {
 
 struct SliceRequest {
   TaskRunId run;
+  TaskRunId shown_as;  // what the task sees as its id, where that is not `run`; 0: it is
   std::shared_ptr<const TaskCode> code;
   std::string input;  // JSON text
   std::string seed;   // 16 bytes

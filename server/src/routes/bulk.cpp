@@ -1,0 +1,271 @@
+// POST /runs/bulk: one action on many runs, page by page, for a bounded time per request.
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "async.h"
+#include "routes/rewinds.h"
+#include "routes/render.h"
+#include "routes/run_actions.h"
+#include "sequential/base/json_text.h"
+
+namespace sequential::server {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::int64_t kLimitMax = 10'000, kLimitDefault = 1'000;
+constexpr int kPage = 200;
+constexpr std::size_t kFailuresMax = 100;  // told one by one
+constexpr Millis kBudget{3'000};           // of one request; then it says where to go on
+
+enum class Action { cancel, pause, resume, retry };
+
+// Which runs. The only place that knows what a filter may say.
+struct BulkFilter {
+  storage::RunFilter stored;  // what the store looks for
+  int version = 0;
+  std::optional<std::int64_t> after_ms, before_ms;  // created_at
+  std::string tag;
+
+  bool takes(const storage::TaskRun& run) const;
+};
+
+struct Bulk {
+  Action action = Action::cancel;
+  BulkFilter filter;
+  std::int64_t limit = kLimitDefault;
+  bool dry_run = false;
+  RetryAsk retry;  // and the version to resume on
+};
+
+Error field_error(std::string field, std::string why) {
+  return Error{Errc::invalid_field, field + " " + why, field};
+}
+
+// "k=v" or "k" of an object, an item of a list.
+bool has_tag(const std::string& tags, const std::string& wanted) {
+  const Json parsed = Json::parse(tags, nullptr, false);
+  if (parsed.is_array()) return std::find(parsed.begin(), parsed.end(), wanted) != parsed.end();
+  if (!parsed.is_object()) return false;
+  if (parsed.contains(wanted)) return true;
+  const std::size_t equals = wanted.find('=');
+  if (equals == std::string::npos) return false;
+  const auto found = parsed.find(wanted.substr(0, equals));
+  if (found == parsed.end()) return false;
+  const std::string value = wanted.substr(equals + 1);
+  return found->is_string() ? found->get<std::string>() == value : found->dump() == value;
+}
+
+bool BulkFilter::takes(const storage::TaskRun& run) const {
+  return (version == 0 || run.task_version == version) &&
+         (!after_ms || run.created_at.ms >= *after_ms) &&
+         (!before_ms || run.created_at.ms < *before_ms) && (tag.empty() || has_tag(run.tags, tag));
+}
+
+// 2026-01-31, 2026-01-31T12:00 or …:00, each with or without Z: UTC.
+std::optional<std::int64_t> time_of(const std::string& text) {
+  std::tm utc{};
+  for (const char* form : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
+    utc = {};
+    const char* rest = ::strptime(text.c_str(), form, &utc);
+    if (rest == nullptr) continue;
+    std::int64_t ms = 0;
+    if (*rest == '.') {
+      for (int digits = 0; *++rest >= '0' && *rest <= '9'; ++digits) {
+        if (digits < 3) ms = ms * 10 + (*rest - '0');
+      }
+    }
+    if (*rest == 'Z') ++rest;
+    if (*rest == '\0') return static_cast<std::int64_t>(::timegm(&utc)) * 1'000 + ms;
+  }
+  return std::nullopt;
+}
+
+Result<std::int64_t> whole(const Json& value, const std::string& field, std::int64_t min,
+                           std::int64_t max) {
+  if (value.is_number_integer() && value >= min && value <= max) return value.get<std::int64_t>();
+  return field_error(
+      field, "must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
+}
+
+Result<void> read_filter(BulkFilter& filter, const std::string& name, const Json& value) {
+  const std::string field = "filter." + name;
+  if (name == "version") {
+    SEQUENTIAL_TRY(const auto version, whole(value, field, 1, 1'000'000'000));
+    filter.version = static_cast<int>(version);
+    return success();
+  }
+  if (!value.is_string() || value.get<std::string>().empty()) {
+    return field_error(field, "must be a text");
+  }
+  const auto text = value.get<std::string>();
+  if (name == "task") {
+    filter.stored.task_name = text;
+  } else if (name == "status") {
+    filter.stored.status = storage::run_status_from(text);
+    if (!filter.stored.status) return field_error(field, "is not the name of a status");
+  } else if (name == "tag") {
+    filter.tag = text;
+  } else if (name == "after" || name == "before") {
+    const auto time = time_of(text);
+    if (!time) return field_error(field, "must be a time such as 2026-01-31T12:00:00Z");
+    (name == "after" ? filter.after_ms : filter.before_ms) = *time;
+  } else {
+    return field_error(field,
+                       "is not known; there are task, status, version, after, before and tag");
+  }
+  return success();
+}
+
+std::optional<Action> action_from(const std::string& name) {
+  if (name == "cancel") return Action::cancel;
+  if (name == "pause") return Action::pause;
+  if (name == "resume") return Action::resume;
+  if (name == "retry") return Action::retry;
+  return std::nullopt;
+}
+
+Result<void> read_member(Bulk& bulk, const std::string& name, const Json& value) {
+  if (name == "action") {
+    const auto action = action_from(value.is_string() ? value.get<std::string>() : "");
+    if (!action) return field_error(name, "must be cancel, pause, resume or retry");
+    bulk.action = *action;
+  } else if (name == "filter") {
+    if (!value.is_object()) return field_error(name, "must be an object");
+    for (const auto& [key, part] : value.items()) {
+      SEQUENTIAL_TRY(read_filter(bulk.filter, key, part));
+    }
+  } else if (name == "limit") {
+    SEQUENTIAL_TRY(bulk.limit, whole(value, name, 1, kLimitMax));
+  } else if (name == "dry_run") {
+    if (!value.is_boolean()) return field_error(name, "must be true or false");
+    bulk.dry_run = value.get<bool>();
+  } else if (name == "version") {
+    SEQUENTIAL_TRY(const auto version, whole(value, name, 1, 1'000'000'000));
+    bulk.retry.version = static_cast<int>(version);
+  } else if (name == "next") {
+    const auto id = parse_id(value.is_string() ? value.get<std::string>() : "");
+    if (id.has_error()) return field_error(name, "must be the next of an answer before");
+    bulk.filter.stored.before = TaskRunId{id.value()};
+  } else {
+    return field_error(name,
+                       "is not a member of this request; there are action, filter, limit, "
+                       "dry_run, version and next");
+  }
+  return success();
+}
+
+Result<Bulk> read_bulk(const std::string& body) {
+  SEQUENTIAL_TRY(check_json(body, DuplicateKeys::refuse));
+  const Json parsed = Json::parse(body, nullptr, false);
+  if (!parsed.is_object()) return Error{Errc::invalid_field, "the body must be a JSON object"};
+  Bulk bulk;
+  for (const auto& [name, value] : parsed.items()) {
+    SEQUENTIAL_TRY(read_member(bulk, name, value));
+  }
+  if (!parsed.contains("action")) return field_error("action", "is missing");
+  if (!parsed.contains("filter")) {
+    return field_error("filter", "is missing; {} means every run");
+  }
+  auto& status = bulk.filter.stored.status;
+  if (!status && bulk.action == Action::resume) status = storage::RunStatus::paused;
+  if (!status && bulk.action == Action::retry) status = storage::RunStatus::failed;
+  return bulk;
+}
+
+// Whether the action makes sense for a run in that state: others are passed over.
+bool applies(Action action, storage::RunStatus status) {
+  switch (action) {
+    case Action::cancel: return !storage::is_terminal(status);
+    case Action::pause:
+      return !storage::is_terminal(status) && status != storage::RunStatus::paused;
+    case Action::resume: return status == storage::RunStatus::paused;
+    case Action::retry:
+      return status == storage::RunStatus::failed || status == storage::RunStatus::cancelled;
+  }
+  return false;
+}
+
+net::awaitable<Result<void>> act(RouteContext& context, const Bulk& bulk, TaskRunId id) {
+  switch (bulk.action) {
+    case Action::cancel: co_return co_await cancel_run(context, id);
+    case Action::pause: co_return co_await pause_run(context, id);
+    case Action::retry: co_return co_await retry_run(context, id, bulk.retry);
+    case Action::resume: break;
+  }
+  if (bulk.retry.version > 0) co_return co_await resume_run_on(context, id, bulk.retry.version);
+  co_return co_await resume_run(context, id);
+}
+
+struct Progress {
+  std::int64_t matched = 0, done = 0, failures = 0;
+  std::vector<std::string> failed;
+  TaskRunId next;  // 0: there is nothing more
+};
+
+void note_failure(Progress& progress, TaskRunId id, const Error& error) {
+  ++progress.failures;
+  if (progress.failed.size() >= kFailuresMax) return;
+  progress.failed.push_back(std::move(JsonObject()
+                                          .number("id", id.value)
+                                          .string("code", error_code_name(error.code))
+                                          .string("message", error.message))
+                                .text());
+}
+
+net::awaitable<Result<Progress>> go_through(RouteContext& context, Bulk& bulk) {
+  const MonoTime deadline = context.clock.monotonic() + kBudget;
+  Progress progress;
+  auto& filter = bulk.filter.stored;
+  filter.limit = kPage;
+  for (;;) {
+    auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
+    const auto page = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
+    if (page.has_error()) co_return page.error();
+    for (const auto& run : page.value()) {
+      const bool late = context.clock.monotonic() >= deadline || !context.ready;
+      if (progress.matched == bulk.limit || late) {
+        progress.next = TaskRunId(run.id.value + 1);
+        co_return progress;
+      }
+      if (!bulk.filter.takes(run) || !applies(bulk.action, run.status)) continue;
+      ++progress.matched;
+      if (bulk.dry_run) continue;
+      const auto acted = co_await act(context, bulk, run.id);
+      if (acted.has_value()) {
+        ++progress.done;
+      } else {
+        note_failure(progress, run.id, acted.error());
+      }
+    }
+    if (static_cast<int>(page.value().size()) < kPage) co_return progress;
+    filter.before = page.value().back().id;
+  }
+}
+
+}  // namespace
+
+Answer route_bulk(RouteContext& context, const HttpRequest& request) {
+  auto bulk = read_bulk(request.body);
+  if (bulk.has_error()) co_return problem(bulk.error());
+  const auto progress = co_await go_through(context, bulk.value());
+  if (progress.has_error()) co_return problem(progress.error());
+  const Progress& made = progress.value();
+  JsonObject body;
+  body.number("matched", made.matched)
+      .number("done", made.done)
+      .number("failures", made.failures)
+      .raw("failed", json_array(made.failed));
+  if (made.next) {
+    body.string("next", std::to_string(made.next.value));
+  } else {
+    body.null("next");
+  }
+  co_return json_response(200, std::move(body).text());
+}
+
+}  // namespace sequential::server

@@ -106,3 +106,140 @@ BEGIN
   DELETE FROM child_cancels WHERE child_run = p_run;
   o_code := '';
 END $$;
+
+CREATE OR REPLACE FUNCTION run_over(p_at bigint, p_run bigint, p_status text)
+RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+  IF p_status = 'cancelled' THEN
+    INSERT INTO child_cancels (child_run, parent_run)
+    SELECT c.child_run, p_run FROM child_tasks c JOIN task_runs t ON t.id = c.child_run
+     WHERE c.parent_run = p_run AND t.ended_at IS NULL
+    ON CONFLICT DO NOTHING;
+  END IF;
+END $$;
+
+-- A call that waited has ended. If that was not by its child's own end, which the child then shows
+-- already, the child is to be cancelled.
+CREATE FUNCTION note_orphan_of(p_call bigint) RETURNS void LANGUAGE sql AS $$
+  INSERT INTO child_cancels (child_run, parent_run)
+  SELECT c.child_run, c.parent_run FROM child_tasks c JOIN task_runs t ON t.id = c.child_run
+   WHERE c.parent_call = p_call AND t.ended_at IS NULL
+  ON CONFLICT DO NOTHING
+$$;
+
+-- As in 0003, but for note_orphan_of.
+CREATE OR REPLACE FUNCTION end_call(p_now bigint, p_token bigint, p_again boolean, p_call bigint,
+    p_run bigint, p_epoch bigint, p_failed boolean, p_payload bytea, p_via smallint,
+    p_hop_us bigint, p_node text, p_lease bigint,
+    OUT o_held boolean, OUT o_delivered_as bigint, OUT o_at bigint, OUT o_run bigint,
+    OUT o_root bigint, OUT o_woken boolean, OUT o_epoch bigint, OUT o_attempt integer,
+    OUT o_lease_until bigint, OUT o_function bigint, OUT o_task_name bytea)
+LANGUAGE plpgsql AS $$
+DECLARE
+  r stack_runs;
+  c record;
+  v_open bigint;
+  v_open_seq bigint;
+  v_ended boolean;
+BEGIN
+  o_held := false;
+  o_woken := false;
+  SELECT * INTO r FROM stack_runs
+   WHERE id = (SELECT x.parent_stack_run_id FROM stack_runs x WHERE x.id = p_call AND x.seq > 0)
+     FOR NO KEY UPDATE;
+  IF NOT FOUND OR (p_epoch > 0 AND r.task_run_id <> p_run) THEN RETURN; END IF;
+  v_ended := r.status IN ('completed', 'failed', 'cancelled');
+  o_run := r.task_run_id;
+  o_root := r.id;
+  o_function := r.task_function_id;
+  o_task_name := r.task_name;
+  -- A clock that was set back must not make the run's time go back.
+  o_at := greatest(p_now, r.updated_at);
+  o_delivered_as := CASE WHEN v_ended THEN 0 ELSE r.journal_length + 1 END;
+  UPDATE stack_runs SET status = CASE WHEN p_failed THEN 'failed' ELSE 'completed' END,
+         result = CASE WHEN NOT p_failed THEN or_null(p_payload) END,
+         error = CASE WHEN p_failed THEN or_null(p_payload) END, delivered_as = o_delivered_as,
+         via = CASE WHEN p_via >= 0 THEN p_via ELSE via END,
+         hop_us = CASE WHEN p_hop_us >= 0 THEN p_hop_us ELSE hop_us END,
+         updated_at = o_at, ended_at = o_at, token = p_token, ready_at = NULL, watch_at = NULL
+   WHERE id = p_call AND ended_at IS NULL
+     AND (p_epoch = 0 OR (epoch = p_epoch AND status = 'processing'))
+  RETURNING seq INTO c;
+  IF NOT FOUND THEN
+    IF NOT p_again THEN RETURN; END IF;
+    SELECT delivered_as, ended_at INTO c FROM stack_runs
+     WHERE id = p_call AND token = p_token AND ended_at IS NOT NULL;
+    IF NOT FOUND THEN RETURN; END IF;
+    o_held := true;
+    o_delivered_as := c.delivered_as;
+    o_at := c.ended_at;
+    o_woken := NOT v_ended AND r.status = 'pending';
+    IF r.token = p_token AND r.status = 'processing' AND r.lease_owner = p_node THEN
+      o_woken := true;
+      o_epoch := r.epoch;
+      o_attempt := r.attempt;
+      o_lease_until := p_now + p_lease;
+      UPDATE stack_runs SET lease_until = o_lease_until WHERE id = o_root;
+    END IF;
+    RETURN;
+  END IF;
+  o_held := true;
+  IF p_epoch = 0 THEN PERFORM note_orphan_of(p_call); END IF;
+
+  v_open := r.open_calls - 1;
+  v_open_seq := r.open_seq;
+  IF c.seq = v_open_seq THEN
+    IF v_open > 0 THEN
+      SELECT seq INTO STRICT v_open_seq FROM stack_runs
+       WHERE task_run_id = r.task_run_id AND seq > r.open_seq AND ended_at IS NULL
+       ORDER BY seq LIMIT 1;
+    ELSE
+      v_open_seq := r.call_count + 1;
+    END IF;
+  END IF;
+  IF v_ended THEN
+    UPDATE stack_runs SET open_calls = v_open, open_seq = v_open_seq WHERE id = o_root;
+    RETURN;
+  END IF;
+  IF r.journal_length = r.delivered_through OR c.seq < r.undelivered_seq THEN
+    r.undelivered_seq := c.seq;
+  END IF;
+  o_woken := r.status = 'suspended_waiting_child';
+  IF o_woken AND p_node <> '' THEN
+    o_epoch := r.epoch + 1;
+    o_attempt := r.attempt + 1;
+    o_lease_until := p_now + p_lease;
+    UPDATE stack_runs SET status = 'processing', epoch = o_epoch, attempt = o_attempt,
+           available_at = p_now, lease_owner = p_node, lease_until = o_lease_until,
+           started_at = p_now, token = p_token, watch_at = earlier(watch_at, o_lease_until),
+           journal_length = o_delivered_as, undelivered_seq = r.undelivered_seq,
+           open_calls = v_open, open_seq = v_open_seq, waiting_on_stack_run_id = NULL,
+           updated_at = o_at
+     WHERE id = o_root;
+  ELSE
+    UPDATE stack_runs SET status = CASE WHEN o_woken THEN 'pending' ELSE status END,
+           available_at = CASE WHEN o_woken THEN p_now ELSE available_at END,
+           ready_at = CASE WHEN o_woken THEN p_now ELSE ready_at END,
+           journal_length = o_delivered_as, undelivered_seq = r.undelivered_seq,
+           open_calls = v_open, open_seq = v_open_seq, waiting_on_stack_run_id = NULL,
+           updated_at = o_at
+     WHERE id = o_root;
+  END IF;
+END $$;
+
+CREATE OR REPLACE FUNCTION clear_v1(p_lock_ms integer, p_token bigint, p_again boolean, OUT o_runs bigint)
+LANGUAGE plpgsql SET search_path FROM CURRENT SET enable_seqscan = off AS $$
+BEGIN
+  IF p_lock_ms > 0 THEN PERFORM set_config('lock_timeout', p_lock_ms::text, true); END IF;
+  PERFORM pg_advisory_xact_lock(p_token);  -- as in submit_v1
+  IF p_again THEN
+    SELECT value INTO o_runs FROM meta WHERE key = 'cleared' AND token = p_token;
+    IF FOUND THEN RETURN; END IF;
+  END IF;
+  LOCK TABLE stack_runs, task_runs, attempts, task_logs, checkpoints, child_tasks, child_cancels
+    IN ACCESS EXCLUSIVE MODE;
+  SELECT count(*) INTO o_runs FROM task_runs;
+  TRUNCATE stack_runs, task_runs, attempts, task_logs, checkpoints, child_tasks, child_cancels;
+  INSERT INTO meta (key, value, token) VALUES ('cleared', o_runs, p_token)
+  ON CONFLICT (key) DO UPDATE SET value = excluded.value, token = excluded.token;
+END $$;

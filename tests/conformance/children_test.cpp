@@ -285,6 +285,17 @@ TEST_P(ChildRuns, AChildThatEndsBeforeItIsCancelledKeepsItsEnd) {
   EXPECT_EQ(run_status(t.child.run), RunStatus::completed);
 }
 
+TEST_P(ChildRuns, AChildWhoseCallWasEndedOtherwiseIsCancelled) {
+  const Tree t = tree();
+  Submission other = submission();
+  other.parent_stack_run_id = t.call.grant.id;
+  EXPECT_TRUE(end(start(other), SliceEnd::completed, "1").parent.has_value());
+  EXPECT_EQ(run_status(t.child.run), RunStatus::running);
+  EXPECT_EQ(cancel_all_orphans(), std::vector<TaskRunId>{t.child.run});
+  EXPECT_EQ(run_status(t.child.run), RunStatus::cancelled);
+  EXPECT_EQ(row(t.call.grant.id).result, "1");
+}
+
 TEST_P(ChildRuns, AnOrdinarySubmitBelowACallIsNobodysOrphan) {
   const Running parent = start();
   issue(parent, 1, 1);

@@ -79,6 +79,8 @@ void note_orphans(Transaction& tx, TaskRunId run, RunStatus status) {
   if (status == RunStatus::cancelled) tx.sql.note_orphans.run(run);
 }
 
+void note_orphan_of(Transaction& tx, StackRunId call) { tx.sql.note_orphan_of.run(call); }
+
 Result<OrphansCancelled> cancel_orphans(Transaction& tx, int limit) {
   std::vector<TaskRunId> noted;
   {

@@ -231,7 +231,9 @@ std::optional<Wake> settle_parent(Transaction& tx, StackRunId parent_call, bool 
   auto call = read_call(tx, parent_call);
   // Ended already, or deleted: nobody waits.
   if (!call || is_terminal(call->status)) return std::nullopt;
-  return end_call(tx, *call, {failed, payload, std::nullopt, std::nullopt}, handoff).wake;
+  auto wake = end_call(tx, *call, {failed, payload, std::nullopt, std::nullopt}, handoff).wake;
+  note_orphan_of(tx, parent_call);
+  return wake;
 }
 
 Result<OutcomeRecorded> record_outcome(Transaction& tx, const OutcomeRecord& record) {

@@ -274,6 +274,10 @@ struct Statements {
       "INSERT OR IGNORE INTO child_cancels (child_run, parent_run)"
       " SELECT k.child_run, ?1 FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
       " WHERE k.parent_run = ?1 AND t.ended_at IS NULL"};
+  Statement note_orphan_of{db,
+      "INSERT OR IGNORE INTO child_cancels (child_run, parent_run)"
+      " SELECT k.child_run, k.parent_run FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
+      " WHERE k.parent_call = ?1 AND t.ended_at IS NULL"};
   Statement orphans{db,
       "SELECT child_run FROM child_cancels WHERE child_run > 0 ORDER BY child_run LIMIT ?1"};
   Statement forget_orphan{db, "DELETE FROM child_cancels WHERE child_run = ?1"};

@@ -115,6 +115,8 @@ void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at);
 
 // children.cpp: the unfinished children of a cancelled run are to be cancelled, too.
 void note_orphans(Transaction& tx, TaskRunId run, RunStatus status);
+// A call that waited has ended; if not by its child's own end, the child is to be cancelled.
+void note_orphan_of(Transaction& tx, StackRunId call);
 
 // --- transitions ---------------------------------------------------------------------------------
 

@@ -5,8 +5,9 @@
 // by nobody, and due at kWaitsForChild, so that no sweep takes it up. The child's end, whatever it
 // is, ends the call in the same transaction (Store::commit_slice, Store::cancel).
 //
-// A run that is cancelled leaves a durable note for each of its unfinished children; cancel_orphans
-// works the notes off, on any node, as often as it likes.
+// A run that is cancelled leaves a durable note for each of its unfinished children, and so does a
+// call that ends while its child goes on; cancel_orphans works the notes off, on any node, as often
+// as it likes.
 
 #include <optional>
 #include <vector>

@@ -21,10 +21,10 @@ struct SignalStatements {
       db,
       "SELECT id, payload FROM signals WHERE task_run_id = ?1 AND name = ?2 AND taken_seq IS NULL"
       " ORDER BY id LIMIT 1"};
-  Statement count_kept{
-      db,
-      "SELECT count(*) FROM (SELECT 1 FROM signals WHERE task_run_id = ?1 AND taken_seq IS NULL"
-      " LIMIT ?2)"};
+  // A row if there are at least ?2 + 1.
+  Statement more_kept{db,
+                      "SELECT 1 FROM signals INDEXED BY signals_kept"
+                      " WHERE task_run_id = ?1 AND taken_seq IS NULL LIMIT 1 OFFSET ?2"};
   Statement by_key{
       db, "SELECT taken_seq, request_hash FROM signals WHERE task_run_id = ?1 AND key = ?2"};
   Statement insert{db,
@@ -32,7 +32,6 @@ struct SignalStatements {
                    " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
   Statement taken{db, "UPDATE signals SET taken_seq = ?2, payload = NULL WHERE id = ?1"};
   Statement is_taken{db, "SELECT 1 FROM signals WHERE id = ?1 AND taken_seq IS NOT NULL"};
-  Statement newest{db, "SELECT last_insert_rowid()"};
 
   Statement first_wait{
       db,

@@ -134,11 +134,7 @@ Result<SignalSent> store_signal(Transaction& tx, const SignalSend& send, std::in
   SignalStatements& sql = tx.sql.signals;
   sql.insert.run(send.run, tx.clock.now(), send.name, TextOrNull{send.key},
                  TextOrNull{send.request_hash}, send.payload);
-  std::int64_t id = 0;
-  {
-    Cursor newest = sql.newest.query();
-    if (newest.next()) id = newest.integer(0);
-  }
+  const std::int64_t id = sqlite3_last_insert_rowid(tx.sql.db.handle());
   SEQUENTIAL_TRY(auto served, serve(tx, {send.run, send.name, open_seq, send.handoff}));
   SignalSent sent;
   sent.wake = std::move(served.wake);
@@ -216,13 +212,11 @@ Result<SignalSent> send_signal(Transaction& tx, const SignalSend& send) {
     if (is_terminal(run_status_of(tx, run.view(0)))) return over(send.run, run.view(0));
     open_seq = run.integer(1);
   }
-  if (!has_row(sql.first_wait.query(send.run, send.name))) {
-    Cursor count = sql.count_kept.query(send.run, send.kept_max);
-    if (count.next() && count.integer(0) >= send.kept_max) {
-      return Error(Errc::signals_limit, "task run " + std::to_string(send.run.value) + " keeps " +
-                                            std::to_string(send.kept_max) +
-                                            " signals that it has not taken (limits.signals_kept)");
-    }
+  if (!has_row(sql.first_wait.query(send.run, send.name)) &&
+      has_row(sql.more_kept.query(send.run, send.kept_max - 1))) {
+    return Error(Errc::signals_limit, "task run " + std::to_string(send.run.value) + " keeps " +
+                                          std::to_string(send.kept_max) +
+                                          " signals that it has not taken (limits.signals_kept)");
   }
   return store_signal(tx, send, open_seq);
 }

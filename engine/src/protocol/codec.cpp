@@ -73,8 +73,8 @@ void fields(A& a, M& m) {
 }
 template <class A, Message<SliceDone> M>
 void fields(A& a, M& m) {
-  a(m.run, m.status, m.payload, m.calls, m.logs, m.dropped, m.replayed, m.warm, m.retry_alone, m.resume_us,
-    m.cpu_us, m.heap_bytes);
+  a(m.run, m.status, m.payload, m.calls, m.logs, m.dropped, m.replayed, m.warm, m.retry_alone,
+    m.resume_us, m.cpu_us, m.heap_bytes);
 }
 template <class A, Message<Checked> M>
 void fields(A& a, M& m) {

@@ -86,7 +86,7 @@ Answered<std::optional<Cancelling>> cancelling(const Try& attempt,
   return Result<std::optional<Cancelling>>(std::move(found));
 }
 
-// --- the store's methods ---------------------------------------------------------------------------
+// --- the store's methods ----------------------------------------------------------------------
 
 void PostgresStore::request_cancel(CancelRequest request, Done<CancelRequested> done) {
   How how;

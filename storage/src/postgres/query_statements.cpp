@@ -96,8 +96,8 @@ void QueryStatements::name_contents(const std::string& s) {
       "run_states WHERE task_run_id = ANY($1::bigint[])");
   // The lengths are known without reading the payloads; so is whether there is more.
   journal = Statement(
-      "SELECT seq, service_name, method_name, delivered_as, status, " + time + ", args, " + payload +
-      ","
+      "SELECT seq, service_name, method_name, delivered_as, status, " + time + ", args, " +
+      payload + ","
       " (SELECT call_count FROM " + s + "stack_runs WHERE task_run_id = $1::bigint AND seq = 0)"
       " FROM (SELECT *, row_number() OVER (ORDER BY seq) AS n, coalesce(sum(bytes) OVER"
       " (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS before"

@@ -148,7 +148,7 @@ Result<CancelsDue> cancels_due(Transaction& tx, int limit) {
   return due;
 }
 
-// --- the store's methods ---------------------------------------------------------------------------
+// --- the store's methods ----------------------------------------------------------------------
 
 void SqliteStore::request_cancel(CancelRequest request, Done<CancelRequested> done) {
   write(std::move(done), [request = std::move(request)](Transaction& tx) {

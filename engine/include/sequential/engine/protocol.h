@@ -29,8 +29,8 @@
 //   JSON that check_json takes (depth too), empty when suspended, an object when failed or
 //   divergent; args an array, options an object or empty; calls numbered on from calls_recorded,
 //   none when divergent; all texts UTF-8 and within Limits and the constants below.
-// - An outcome of number 0, the first row of a journal that has it, is no call's: the run is asked to
-//   end. It has no call of its own to be compared with.
+// - An outcome of number 0, the first row of a journal that has it, is no call's: the run is asked
+//   to end. It has no call of its own to be compared with.
 // - `dropped` are calls that nobody in the run waits for any more: rising, each issued by this run.
 //   cancelled says that a run that was asked to end has done so; it could as well say failed.
 // - Task code runs on the engine's main thread: its CPU time is what the broker's hard limit reads.

@@ -43,6 +43,7 @@ constexpr auto kToken = net::as_tuple(net::use_awaitable);
 constexpr Millis kHintWaitMax{1'000};
 constexpr Millis kStopEnginesWithin{2'000};
 constexpr Millis kGiveBackWithin{1'000};  // after a drain's grace
+constexpr Millis kGoodbyeWithin{500};  // for event streams: who reads slowly misses it
 constexpr Millis kDrainPoll{5};
 
 Millis ms(std::int64_t value) { return Millis{value}; }
@@ -355,9 +356,13 @@ class Node {
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
     const auto owed = [this] {
-      return context_->answering > 0 || scheduler_->busy() || events_->streams() > 0;
+      returnconst MonoTime heard = std::min(deadline, clock_.monotonic() + kGoodbyeWithin);
+    const auto due = [&](MonoTime now) {
+      return context_->answering > 0 ? now < deadline : scheduler_->busy() || events_->streams() > 0;
     };
-    while (owed() && clock_.monotonic() < deadline && !hurry_) {
+    while (owed() && now < heard;
+    };
+    while (due(clock_.monotonic()) && !hurry_) {
       pause.expires_after(kDrainPoll);
       co_await pause.async_wait(kToken);
     }

@@ -20,8 +20,8 @@ struct QueryStatements {
   explicit QueryStatements(const std::string& schema);
   Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
-      logs, states, journal, outcomes,
-      keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
+      logs, states, journal,
+      outcomes, keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
       oldest_runnable, schema_version, began, origin;
 
  private:

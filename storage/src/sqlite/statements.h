@@ -132,7 +132,7 @@ struct Statements {
   Statement insert_log{db,
       "INSERT INTO task_logs (task_run_id, n, at, level, message, fields)"
       " VALUES (?1, ?2, ?3, ?4, ?5, ?6)"};
-  // The newest status and progress, NULL where the slice set none; nothing if both are as they were.
+  // The newest status and progress, NULL where the slice set none. Nothing changes if neither does.
   Statement put_state{db,
       "INSERT INTO run_states (task_run_id, version, updated_at, progress, status)"
       " VALUES (?1, 1, ?2, ?3, ?4) ON CONFLICT (task_run_id) DO UPDATE SET version = version + 1,"

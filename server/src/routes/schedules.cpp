@@ -1,10 +1,16 @@
 // /schedules, /schedules/{name} and what is done with one.
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <ctime>
+#include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
+#include <vector>
 
 #include "async.h"
 #include "routes/render.h"

@@ -1,5 +1,6 @@
 #include "schedules/cron.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <span>

@@ -3,6 +3,7 @@
 //
 // Threads: plain values.
 
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string_view>

@@ -11,6 +11,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/strand.hpp>
 #include <set>
+#include <string>
+#include <vector>
 
 #include "schedules/spec.h"
 #include "sequential/storage/schedules.h"

@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "sequential/base/clock.h"
 #include "sequential/base/error.h"

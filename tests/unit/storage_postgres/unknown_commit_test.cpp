@@ -3,6 +3,7 @@
 
 #include "cut_proxy.h"
 #include "pg_store_test.h"
+#include "sequential/storage/schedules.h"
 
 namespace sequential::storage::test {
 namespace {
@@ -237,6 +238,34 @@ TEST_P(UnknownCommit, AKeyIsPutOnceAndItsDeletionIsTold) {
   EXPECT_EQ(store().keystore_get("ns", "key").value().sealed, "sealed 2");
   EXPECT_TRUE(cut("DELETE FROM").keystore_delete("ns", "key").value());
   EXPECT_FALSE(store().keystore_delete("ns", "key").value());
+}
+
+TEST_P(UnknownCommit, AScheduleIsPutAndFiredOnceAndItsRunHandedOver) {
+  SchedulePut put;
+  put.name = "s";
+  put.spec = "{}";
+  put.next_tick = put.due_at = clock_.now();
+  Answer<Schedule> made;
+  cut("schedule_put_v1").async().schedules()->put(put, made.done());
+  EXPECT_EQ(made.get().value().revision, 1);
+
+  ScheduleFire fire;
+  fire.name = "s";
+  fire.revision = 1;
+  fire.expected = put.next_tick;
+  fire.tick = *put.next_tick;
+  fire.next_tick = fire.due_at = fire.tick + Millis{60'000};
+  fire.submission = submission();
+  fire.submission.handoff = lease_of("a");
+  Answer<ScheduleFired> answer;
+  cut("schedule_fire_v1").async().schedules()->fire(fire, answer.done());
+  const ScheduleFired fired = answer.get().value();
+  EXPECT_EQ(fired.what, ScheduleFired::What::started);
+  ASSERT_TRUE(fired.submitted && fired.submitted->work);
+  EXPECT_FALSE(fired.submitted->existing);
+  EXPECT_EQ(count("task_runs"), "1");
+  EXPECT_EQ(ask("SELECT started FROM schedules"), "1");
+  EXPECT_TRUE(store().commit_slice(end_of(fired.submitted->work->grant, SliceEnd::completed, "1")));
 }
 
 TEST_P(UnknownCommit, WhatAnotherNodeHasTakenOverSinceIsFencedOrItsOwn) {

@@ -363,9 +363,7 @@ class CommandLine {
     });
   }
 
-  void add_cancel_options(CLI::App& commandgroup) {
-    auto* cancel =
-        group->add_subcommand("cancel", CLI::Option& id) {
+  void add_cancel_options(CLI::App& command, CLI::Option& id) {
     const std::map<std::string, std::int64_t> units{
         {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
     auto* grace = command.add_option("--grace", cancel_.grace_ms, "How long it may take, as 10s")

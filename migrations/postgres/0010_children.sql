@@ -107,17 +107,6 @@ BEGIN
   o_code := '';
 END $$;
 
-CREATE OR REPLACE FUNCTION run_over(p_at bigint, p_run bigint, p_status text)
-RETURNS void LANGUAGE plpgsql AS $$
-BEGIN
-  IF p_status = 'cancelled' THEN
-    INSERT INTO child_cancels (child_run, parent_run)
-    SELECT c.child_run, p_run FROM child_tasks c JOIN task_runs t ON t.id = c.child_run
-     WHERE c.parent_run = p_run AND t.ended_at IS NULL
-    ON CONFLICT DO NOTHING;
-  END IF;
-END $$;
-
 -- A call that waited has ended. If that was not by its child's own end, which the child then shows
 -- already, the child is to be cancelled.
 CREATE FUNCTION note_orphan_of(p_call bigint) RETURNS void LANGUAGE sql AS $$

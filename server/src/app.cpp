@@ -355,12 +355,11 @@ class Node {
   // word to say.
   net::awaitable<void> requests_answered(MonoTime deadline) {
     net::steady_timer pause(io_);
-    const auto owed = [this] {
-      returnconst MonoTime heard = std::min(deadline, clock_.monotonic() + kGoodbyeWithin);
+    // Watchers are told to come back elsewhere, but not waited for as long as answers are.
+    const MonoTime heard = std::min(deadline, clock_.monotonic() + kGoodbyeWithin);
     const auto due = [&](MonoTime now) {
-      return context_->answering > 0 ? now < deadline : scheduler_->busy() || events_->streams() > 0;
-    };
-    while (owed() && now < heard;
+      if (context_->answering > 0 || scheduler_->busy()) return now < deadline;
+      return events_->streams() > 0 && now < heard;
     };
     while (due(clock_.monotonic()) && !hurry_) {
       pause.expires_after(kDrainPoll);

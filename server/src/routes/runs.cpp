@@ -1,5 +1,4 @@
-// /runs: GET /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (its events: events.cpp);
-// POST
+// /runs: GET /runs/{id}, /runs/{id}/stack, /runs/{id}/logs (its events: events.cpp); POST
 // /runs/{id}/{pause|resume} (cancel: cancel.cpp). Finding and removing runs is in search.cpp, what
 // goes back to an earlier point of a run in rewinds.cpp, what is done to many in bulk.cpp.
 

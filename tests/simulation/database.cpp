@@ -170,7 +170,7 @@ Result<storage::JournalPage> Database::journal(TaskRunId run, std::int64_t after
   if (!state_.runs.contains(run.value)) return no_such_run();
   storage::JournalPage page;
   for (const StackRow* row : rows_of(run)) {
-    if (row->seq <= after_seq) continue;
+    if (row->seq == 0 || row->seq <= after_seq) continue;  // no run here is asked to end
     if (bytes <= 0) {
       page.more = true;
       break;

@@ -14,6 +14,7 @@
 
 #include "pool_fixture.h"
 #include "sequential/base/clock.h"
+#include "sequential/engine/protocol.h"
 
 namespace sequential::engine {
 namespace {

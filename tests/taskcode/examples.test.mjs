@@ -50,6 +50,11 @@ describe("examples", () => {
     ]);
   });
 
+  it("account-sync syncs page by page", async () => {
+    const { result, logs } = await complete("account-sync", { account: "a-1" });
+    assert.deepEqual([result, logs.length], [{ account: "a-1", synced: 60 }, 3]);
+  });
+
   it("many-calls adds up", async () => {
     assert.deepEqual((await complete("many-calls")).result, { calls: 100, sum: 5050 });
     const { result, journal } = await complete("many-calls", { calls: 1000 });

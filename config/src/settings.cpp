@@ -107,7 +107,7 @@ constexpr Setting kServer[] = {
            "Shortest pause between looks at a watched run; changes meanwhile come together."),
     number(INT64(server.drain_ms), 0, 10 * kMinuteMs, "ms",
            "Time that work under way gets to end after SIGTERM."),
-    number(INT(server.replays_max), 1, 1'000, "",
+    number(INT(server.replays_max), 1, 1'000, "replays",
            "Dry replays (runs …/replay, resume on a version, retry, fork) at the same time."),
     number(INT64(server.replay_ms), 100, kHourMs, "ms", "Time that one of them may take."),
     number(INT64(server.fork_calls_max), 0, 1'000'000, "calls",

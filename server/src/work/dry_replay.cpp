@@ -57,11 +57,11 @@ std::string render_call(const std::optional<CallShown>& call) {
 }
 
 std::optional<CallShown> shown(const storage::JournalRow& row) {
-  return CallShown{row.service_name, row.method_name, std::string(clip_utf8(row.args, kArgsShownMax))};
+  return CallShown{row.service_name, row.method_name, clip_utf8(row.args, kArgsShownMax)};
 }
 
 std::optional<CallShown> shown(const engine::IssuedCall& call) {
-  return CallShown{call.service, call.method, std::string(clip_utf8(call.args, kArgsShownMax))};
+  return CallShown{call.service, call.method, clip_utf8(call.args, kArgsShownMax)};
 }
 
 std::optional<CallShown> shown(const Json& call) {

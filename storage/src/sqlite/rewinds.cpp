@@ -84,7 +84,8 @@ void write_rewound_root(Transaction& tx, TaskRunId run, const Point& point, std:
                         std::int64_t calls, std::int64_t logs, WallTime now) {
   Statement update{tx.sql.db,
       "UPDATE stack_runs SET status = 'pending', epoch = epoch + 1, attempt = 0,"
-      " available_at = CASE WHEN slice = 0 THEN max(available_at, ?2) ELSE ?2 END, slice = CASE WHEN ?3 = 0 THEN 0 ELSE slice END, updated_at = max(updated_at, ?2),"
+      " available_at = CASE WHEN slice = 0 THEN max(available_at, ?2) ELSE ?2 END,"
+      " slice = CASE WHEN ?3 = 0 THEN 0 ELSE slice END, updated_at = max(updated_at, ?2),"
       " ended_at = NULL, journal_length = ?3, delivered_through = 0, call_count = ?4,"
       " open_calls = (SELECT count(*) FROM stack_runs WHERE task_run_id = ?6 AND seq > 0"
       " AND ended_at IS NULL),"
@@ -293,7 +294,8 @@ void copy_calls(Transaction& tx, const Fork& fork, TaskRunId run, StackRunId roo
   for (const auto& [seq, delay] : fork.delays) wait.run(run, seq, now + delay);
   Statement logs{tx.sql.db,
       "INSERT INTO task_logs (task_run_id, n, at, level, message, fields)"
-      " SELECT ?1, n, at, level, message, fields FROM task_logs WHERE task_run_id = ?2 AND n <= ?3"};
+      " SELECT ?1, n, at, level, message, fields FROM task_logs"
+      " WHERE task_run_id = ?2 AND n <= ?3"};
   logs.run(run, fork.source, fork.to.logs);
 }
 
@@ -345,7 +347,7 @@ Result<Rewound> fork_run(Transaction& tx, const Fork& fork) {
   if (!function_is_there(tx, fork.to.function)) return no_such_function(fork.to.function);
   if (fork.to.calls > fork.calls_max) {
     return Error(Errc::payload_too_large,
-                 "the fork would have " + std::to_string(fork.to.calls) + " calls at its beginning");
+                 "the fork would begin with " + std::to_string(fork.to.calls) + " calls");
   }
   if (!waits_for_outcome(tx, fork)) {
     return Error(Errc::conflict, "call " + std::to_string(fork.outcome->seq) +

@@ -326,6 +326,7 @@ std::string_view name_of(engine::SliceStatus status) {
     case engine::SliceStatus::suspended: return "suspended";
     case engine::SliceStatus::completed: return "completed";
     case engine::SliceStatus::failed: return "failed";
+    case engine::SliceStatus::cancelled: return "cancelled";
     case engine::SliceStatus::divergent: break;
   }
   return "divergent";

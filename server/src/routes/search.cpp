@@ -137,7 +137,7 @@ Answer list_runs(RouteContext& context, const HttpRequest& request) {
     body.null("next_cursor");
   }
   // Not full, and not the last: what was looked at is all that one request looks at.
-  body.boolean("partial", next && static_cast<int>(items.size()) < asked.value().limit);
+  body.boolean("partial", next && static_cast<int>(items.value().size()) < asked.value().limit);
   co_return json_response(200, std::move(body).text());
 }
 

@@ -208,12 +208,4 @@ class Queries {
       " WHERE ?1 = '' OR namespace = ?1 ORDER BY namespace, key"};
 };
 
-template <class T>
-Result<T> Queries::answer(T value) {
-  if (!db_.failed()) return value;
-  Error error = db_.error();
-  db_.forgive();
-  return error;
-}
-
 }  // namespace sequential::storage::sqlite

@@ -48,8 +48,8 @@ TEST(Arguments, AWrongWordIsNamedWithWhatItMayHaveBeen) {
             "error: there is no option \"--tiemout\"; did you mean --timeout?");
   EXPECT_EQ(said({"run", "x", "--nonsense=5"}), "error: there is no option \"--nonsense\"");
   EXPECT_EQ(said({"runs"}),
-            "error: runs needs one of its commands: list, show, show, replay, fork, cancel, pause, "
-            "resume or cancel"retry");
+            "error: runs needs one of its commands: list, count, delete, purge, show, replay, fork, "
+            "cancel, pause, resume or retry");
   EXPECT_THAT(said({}), HasSubstr("name a command: serve, publish"));
   EXPECT_THAT(said({"run"}), HasSubstr("name is required"));
   EXPECT_EQ(said({"fl\x1b[2Jy"}).find('\x1b'), std::string::npos);

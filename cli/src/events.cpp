@@ -26,6 +26,7 @@ EventReader::End EventReader::read(const Callbacks& callbacks) {
   name_.clear();
   data_.clear();
   id_.clear();
+  heard_ = false;
   Request request;
   request.path = "/runs/" + std::to_string(run_) + "/events";
   request.headers = {{"Accept", "text/event-stream"}};
@@ -37,7 +38,8 @@ EventReader::End EventReader::read(const Callbacks& callbacks) {
   const auto sent = session_.client().send(request);
   if (!sent) return End::over;
   const int status = sent.value().status;
-  return status == 200 || status == 204 ? End::over : End::not_offered;
+  // What says nothing of a stream's is something else that answers there.
+  return status == 204 || (status == 200 && heard_) ? End::over : End::not_offered;
 }
 
 bool EventReader::take(std::string_view piece, const Callbacks& callbacks) {
@@ -54,6 +56,7 @@ bool EventReader::take(std::string_view piece, const Callbacks& callbacks) {
 
 bool EventReader::take_line(std::string_view line, const Callbacks& callbacks) {
   std::string_view value;
+  heard_ = heard_ || line.starts_with(':') || line.starts_with("event:");
   if (is_field(line, "event", value)) {
     name_ = value;
   } else if (is_field(line, "id", value)) {

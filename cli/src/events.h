@@ -39,6 +39,7 @@ class EventReader {
   std::string seen_;  // the newest id
   std::string rest_;  // of a line whose end has not come
   std::string name_, data_, id_;
+  bool heard_ = false;  // something that only a stream says
 };
 
 }  // namespace sequential::cli

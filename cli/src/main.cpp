@@ -366,8 +366,9 @@ class CommandLine {
   void add_cancel_options(CLI::App& command, CLI::Option& id) {
     const std::map<std::string, std::int64_t> units{
         {"ms", 1}, {"s", 1'000}, {"m", 60'000}, {"h", 3'600'000}};
+    const auto with_unit = CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED);
     auto* grace = command.add_option("--grace", cancel_.grace_ms, "How long it may take, as 10s")
-                      ->transform(CLI::AsNumberWithUnit(units, CLI::AsNumberWithUnit::UNIT_REQUIRED))
+                      ->transform(with_unit)
                       ->type_name("TIME")
                       ->needs(&id);
     command.add_flag("--force", cancel_.force, "At once: its code does not see it")

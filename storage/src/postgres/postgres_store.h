@@ -30,7 +30,14 @@ namespace sequential::storage::postgres {
 
 struct ScheduleAccess;  // schedules.h
 
-class PostgresStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues, public Rewinds {
+class PostgresStore final : public Store,
+                            public Children,
+                            public Cancellation,
+                            public RunStates,
+                            public Signals,
+                            public Search,
+                            public Queues,
+                            public Rewinds {
  public:
   // `newest_run`: a task run id that was given out before.
   PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run);

@@ -95,8 +95,8 @@ std::optional<Error> told(const Rows& rows) {
   Errc errc = Errc::internal;
   for (const Errc known : {Errc::fenced, Errc::conflict, Errc::idempotency_conflict,
                            Errc::task_not_found, Errc::not_found, Errc::run_not_found,
-                           Errc::unavailable, Errc::depth_limit, Errc::signals_limit, Errc::webhook_gone, Errc::outcome_unknown,
-                           Errc::payload_too_large}) {
+                           Errc::unavailable, Errc::depth_limit, Errc::signals_limit,
+                           Errc::webhook_gone, Errc::outcome_unknown, Errc::payload_too_large}) {
     if (code == error_code_name(known)) errc = known;
   }
   return Error(errc, rows.text(0, 1));

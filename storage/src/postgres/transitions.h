@@ -19,13 +19,11 @@ namespace sequential::storage::postgres {
 struct Statements {
   explicit Statements(const std::string& schema);
   Statement publish, submit, claim, claim_next, commit_slice, commit_slice_shown, record_outcome,
-      slice_lost, release, extend, cancel, pause, resume, due, clear, stack_run_ids, recover, start_child, orphans,
-      cancel_orphan,
-       queue_admit, queue_due, queue_change, queue_list, queue_keys, queue_waiting,
-      keystore_version,
-      keystore_put, keystore_delete, take_signal, send_signal, kept_signals, create_webhook,
-      webhook, answer_webhook,
-      remove_runs, put_retention, drop_retention, resume_on, retry_run, fork_run;
+      slice_lost, release, extend, cancel, pause, resume, due, clear, stack_run_ids, recover,
+      start_child, orphans, cancel_orphan, queue_admit, queue_due, queue_change, queue_list,
+      queue_keys, queue_waiting, keystore_version, keystore_put, keystore_delete, take_signal,
+      send_signal, kept_signals, create_webhook, webhook, answer_webhook, remove_runs,
+      put_retention, drop_retention, resume_on, retry_run, fork_run;
 };
 
 struct Context {

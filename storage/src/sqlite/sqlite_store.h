@@ -20,7 +20,14 @@
 
 namespace sequential::storage::sqlite {
 
-class SqliteStore final : public Store, private Children, public Cancellation, public RunStates, public Signals, public Search, public Queues, public Rewinds {
+class SqliteStore final : public Store,
+                          public Children,
+                          public Cancellation,
+                          public RunStates,
+                          public Signals,
+                          public Search,
+                          public Queues,
+                          public Rewinds {
  public:
   SqliteStore(std::string path, std::unique_ptr<FileLock> lock, std::unique_ptr<Writer> writer,
               std::unique_ptr<Readers> readers, const Clock& clock);

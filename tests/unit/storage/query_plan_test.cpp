@@ -63,7 +63,13 @@ TEST_F(QueryPlanTest, NoWriterStatementWalksATableThatGrowsWithHistory) {
   for (const std::string& sql : prepared()) {
     if (sql.starts_with("DELETE FROM") && sql.find("WHERE") == std::string::npos) continue;
     if (sql == "SELECT count(*) FROM task_runs") continue;  // of `clear`
-    const std::string found = plan(sql);
+    if (sql.find("sqlite_master") != std::string::npos) continue;  // the tables: not many
+    std::string found = plan(sql);
+    // The members of a JSON text that is given.
+    constexpr std::string_view kMembers = "SCAN e VIRTUAL TABLE";
+    for (std::size_t at; (at = found.find(kMembers)) != std::string::npos;) {
+      found.replace(at, kMembers.size(), "");
+    }
     EXPECT_EQ(found.find("SCAN"), std::string::npos) << sql << "\n" << found;
     EXPECT_EQ(found.find("TEMP B-TREE"), std::string::npos) << sql << "\n" << found;
     ++checked;

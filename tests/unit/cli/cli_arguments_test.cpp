@@ -39,7 +39,7 @@ TEST(Arguments, AWrongWordIsNamedWithWhatItMayHaveBeen) {
             "error: there is no command \"publsh\"; did you mean publish?");
   EXPECT_EQ(said({"bogus"}),
             "error: there is no command \"bogus\"; there are serve, publish, tasks, run, runs, logs, "
-            "schedules, keystore, db and version");
+            "schedules, signal, queues, keystore, db and version");
   EXPECT_EQ(said({"runs", "lst"}),
             "error: there is no command \"runs lst\"; did you mean runs list?");
   EXPECT_EQ(said({"--server", "runs", "db", "--json", "drop"}),

@@ -141,8 +141,10 @@ TEST(RunWait, CtrlCEndsTheWaitAndNotTheRun) {
 }
 
 TEST(RunWait, ATerminalSeesProgressThatIsRemovedAtTheEnd) {
-  FakeServer server(with_records({record(R"("status":"suspended_waiting_child")"),
-                                  record(R"("status":"completed","result":1)")}));
+  const std::string suspended = record(R"("status":"suspended_waiting_child")");
+  // The second is what this server, which has no events, answers when asked for them.
+  FakeServer server(with_records(
+      {suspended, suspended, suspended, record(R"("status":"completed","result":1)")}));
   const Ran ran = run_on_terminal({"run", "t", "--wait", "--server", server.url()});
   EXPECT_EQ(ran.exit, kExitOk);
   EXPECT_THAT(ran.err, HasSubstr("run 42  suspended_waiting_child  1,234 calls"));

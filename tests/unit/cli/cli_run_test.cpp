@@ -141,7 +141,7 @@ TEST(RunWait, CtrlCEndsTheWaitAndNotTheRun) {
 }
 
 TEST(RunWait, ATerminalSeesProgressThatIsRemovedAtTheEnd) {
-  const std::string suspended = record(R"("status":"suspended_waiting_child")");
+  const FakeReply suspended = record(R"("status":"suspended_waiting_child")");
   // The second is what this server, which has no events, answers when asked for them.
   FakeServer server(with_records(
       {suspended, suspended, suspended, record(R"("status":"completed","result":1)")}));

@@ -15,7 +15,7 @@ DECLARE
   v_open_seq bigint;
 BEGIN
   o_woken := false;
-  SELECT seq, available_at, task_run_id, parent_stack_run_id INTO c FROM stack_runs
+  SELECT seq, available_at, task_run_id, parent_stack_run_id, lease_owner INTO c FROM stack_runs
    WHERE id = p_call AND seq > 0 AND service_name = 'timer'::bytea;
   IF NOT FOUND THEN RETURN; END IF;
   SELECT open_seq INTO v_open_seq FROM stack_runs
@@ -31,6 +31,11 @@ BEGIN
        AND (available_at, seq) < (c.available_at, c.seq)
      ORDER BY available_at, seq
   LOOP
+    -- Claimed by whoever ends it: a node that holds it is fenced.
+    UPDATE stack_runs SET status = 'processing', epoch = epoch + 1, attempt = greatest(attempt, 1),
+           token = p_token, lease_owner = c.lease_owner, lease_until = p_now,
+           started_at = coalesce(started_at, p_now), ready_at = NULL
+     WHERE id = t.id;
     SELECT x.o_woken AS woken, x.o_epoch AS epoch, x.o_attempt AS attempt,
            x.o_lease_until AS lease_until INTO e
       FROM end_call(p_now, p_token, false, t.id, 0, 0, false, 'null'::bytea, 1::smallint, -1,

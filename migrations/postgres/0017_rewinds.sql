@@ -203,6 +203,13 @@ BEGIN
   PERFORM rewind_root(v_now, p_token, r.id, p_run, p_through + v_later, p_calls, v_logs,
                       p_function);
   PERFORM rewind_run(v_now, p_token, p_run, p_function, p_version);
+  -- A request to end that came after the point is gone with it; one from before stays, and is over.
+  UPDATE stack_runs SET delivered_as = 0 WHERE id = r.id AND delivered_as > p_through;
+  IF FOUND THEN
+    DELETE FROM cancellations WHERE task_run_id = p_run;
+  ELSE
+    UPDATE cancellations SET deadline = NULL WHERE task_run_id = p_run AND deadline IS NOT NULL;
+  END IF;
   -- Ends that nodes saw stored are gone, as after a clear: they must not take it for a database
   -- that went back in time (storage/src/postgres/history.h).
   INSERT INTO meta (key, value, token) VALUES ('cleared', 0, p_token)

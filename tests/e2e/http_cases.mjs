@@ -123,7 +123,7 @@ export const CASES = [
   ["a run id with a sign", get("/runs/+1"), missing],
   ["something below a run", get("/runs/1/nothing"), missing],
   ["something far below a run", get("/runs/1/stack/2"), missing],
-  ["an unknown parameter", get("/runs?statsu=failed"), { ...invalid("statsu"), detail: "status, task, parent, cursorversion, tag, attr.NAME" }],
+  ["an unknown parameter", get("/runs?statsu=failed"), { ...invalid("statsu"), detail: "status, task, version, tag, attr.NAME" }],
   ["an unknown parameter of a run", get("/runs/1?wiat=5"), { ...invalid("wiat"), detail: "wait" }],
   ["an unknown parameter of a stack", get("/runs/1/stack?after=1"), { ...invalid("after"), detail: "from, limit" }],
   ["an unknown parameter of logs", get("/runs/1/logs?from=1"), { ...invalid("from"), detail: "after, limit" }],

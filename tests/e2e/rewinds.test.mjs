@@ -152,6 +152,7 @@ describe("rewinds", () => {
       const id = await server.submit("sleeper", { url: sink.url, ms: 1500 });
       await waitFor(server, id, (run) => run.calls === 2);
       await ok(`/runs/${id}/cancel`);
+      assert.equal((await server.ended(id)).status, "cancelled");
       await ok(`/runs/${id}/retry`);
       assert.equal((await server.ended(id)).result, "ok");
       assert.deepEqual(arrivals(id), ["a", "b"]);

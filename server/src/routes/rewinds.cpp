@@ -163,8 +163,12 @@ net::awaitable<Result<storage::RewindTo>> keep_everything(RouteContext& context,
 
 net::awaitable<Result<storage::RewindTo>> retry_point(RouteContext& context, const Rewindable& run,
                                                       std::int64_t call) {
+  std::int64_t asked_to_end = 0;
   if (run.head.status == storage::RunStatus::cancelled && call == 0) {
-    co_return co_await keep_everything(context, run);
+    const auto position = co_await position_of(context, run.head, 0);
+    if (position.has_error()) co_return position.error();
+    asked_to_end = position.value();
+    if (asked_to_end == 0) co_return co_await keep_everything(context, run);
   }
   auto failed = co_await failed_outcomes(context, run.head);
   if (failed.has_error()) co_return std::move(failed).error();
@@ -179,6 +183,7 @@ net::awaitable<Result<storage::RewindTo>> retry_point(RouteContext& context, con
     }
     points = {position.value() - 1};
   }
+  if (asked_to_end > 0) points = {asked_to_end - 1};  // as if nobody had
   Error refusal = same_again(run);
   for (const std::int64_t through : points) {
     if (through == whole) {

@@ -48,6 +48,8 @@ class StoreJournal final : public engine::JournalSource,
       if (row.outcome && row.outcome->delivered_as <= through_) {
         call.outcome = to_delivered(std::move(*row.outcome));
       }
+      // A request to end from after that is none yet.
+      if (call.seq == 0 && !call.outcome) continue;
       out.rows.push_back(std::move(call));
     }
     return out;

@@ -205,6 +205,17 @@ void make_failed_calls_again(Transaction& tx, const Retry& retry, WallTime now) 
   reset.run(retry.run, to.calls, to.through, retry.call, now);
 }
 
+// A request to end that came after the point is gone with it; one from before stays, and is over.
+void forget_cancellation(Transaction& tx, TaskRunId run, StackRunId root, std::int64_t through) {
+  Statement entry{tx.sql.db,
+      "UPDATE stack_runs SET delivered_as = 0 WHERE id = ?1 AND delivered_as > ?2"};
+  const bool gone = entry.run(root, through) > 0;
+  Statement row{tx.sql.db,
+      gone ? "DELETE FROM cancellations WHERE task_run_id = ?1"
+           : "UPDATE cancellations SET deadline = NULL WHERE task_run_id = ?1"};
+  row.run(run);
+}
+
 Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
   const TaskRunId run = retry.run;
   const RewindTo& to = retry.to;
@@ -229,6 +240,7 @@ Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
   forget_logs.run(run, logs);
   write_rewound_run(tx, run, *point, to, now);
   write_rewound_root(tx, run, *point, length, to.calls, logs, now);
+  forget_cancellation(tx, run, point->root, to.through);
   tx.faults = {"rewind.before_commit", {"rewind.after_commit"}};
   return goes_on(tx, run, point->root, now);
 }

@@ -119,7 +119,7 @@ Answer route_cancel(RouteContext& context, const HttpRequest& request, TaskRunId
   if (storage::is_terminal(run.value().status)) {
     context.processor.queues().ended(run.value().task_name);
   }
-  co_return co_await answer_run(context, run.value());
+  co_return co_await answer_run(context, id);
 }
 
 }  // namespace sequential::server

@@ -35,6 +35,14 @@ void raw_if(JsonObject& object, std::string_view key, const std::string& json) {
   if (!json.empty()) object.raw(key, json);
 }
 
+std::string render_attributes(const std::vector<storage::RunTag>& attributes) {
+  JsonObject object;
+  for (const auto& one : attributes) {
+    one.number ? object.raw(one.key, one.value) : object.string(one.key, one.value);
+  }
+  return std::move(object).text();
+}
+
 JsonObject run_head(const storage::TaskRun& run, bool in_queue) {
   JsonObject object;
   object.number("id", run.id.value)
@@ -155,25 +163,25 @@ std::string render_end(const storage::TaskRun& run, const storage::RunState& sta
   return std::move(object).text();
 }
 
-std::string render_run(const storage::TaskRun& run, const RunExtras& extras) {
-  JsonObject object = run_head(run, extras.in_queue);
-  if (extras.parent) {
-    object.number("parent_run_id", extras.parent->parent.value)
-        .number("parent_seq", extras.parent->seq)
-        .number("depth", extras.parent->depth);
+std::string render_run(const storage::RunView& view) {
+  JsonObject object = run_head(view.run, view.in_queue);
+  if (view.parent) {
+    object.number("parent_run_id", view.parent->parent.value)
+        .number("parent_seq", view.parent->seq)
+        .number("depth", view.parent->depth);
   }
-  if (extras.cancel_at) {
-    object.raw("cancelling", "true").string("cancel_at", iso_time(*extras.cancel_at));
+  if (view.cancel_at) {
+    object.raw("cancelling", "true").string("cancel_at", iso_time(*view.cancel_at));
   }
-  if (extras.origin.rewinds > 0) object.number("rewinds", extras.origin.rewinds);
-  if (extras.origin.forked_from) {
+  if (view.origin.rewinds > 0) object.number("rewinds", view.origin.rewinds);
+  if (view.origin.forked_from) {
     JsonObject source;
-    source.number("run", extras.origin.forked_from.value);
-    object.raw("forked_from", std::move(source.number("position", extras.origin.forked_at)).text());
+    source.number("run", view.origin.forked_from.value);
+    object.raw("forked_from", std::move(source.number("position", view.origin.forked_at)).text());
   }
-  object.raw("state", render_state(extras.state));
-  if (!extras.attributes.empty()) object.raw("attributes", extras.attributes);
-  object.raw("input", run.input).raw("result", run.result).raw("error", run.error);
+  object.raw("state", render_state(view.state));
+  if (!view.attributes.empty()) object.raw("attributes", render_attributes(view.attributes));
+  object.raw("input", view.run.input).raw("result", view.run.result).raw("error", view.run.error);
   return std::move(object).text();
 }
 
@@ -182,7 +190,6 @@ std::string render_run_summary(const storage::TaskRun& run, std::string_view pro
   JsonObject object = run_head(run, in_queue);
   if (!progress.empty()) object.raw("progress", progress);
   return std::move(object).text();
-
 }
 
 std::string render_stack_run(const storage::StackRun& row,

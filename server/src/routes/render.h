@@ -5,9 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "routes/run_view.h"
 #include "sequential/storage/records.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/run_view.h"
 #include "sequential/storage/store.h"
 
 namespace sequential::server {
@@ -15,7 +15,7 @@ namespace sequential::server {
 std::string iso_time(WallTime time);  // 2026-11-21T20:52:01.123Z
 
 // With input, result, error and what else is known of it.
-std::string render_run(const storage::TaskRun& run, const RunExtras& extras);
+std::string render_run(const storage::RunView& view);
 // Without input; a large result or error is left out, and its length said.
 std::string render_end(const storage::TaskRun& run, const storage::RunState& state);
 std::string render_state(const storage::RunState& state);

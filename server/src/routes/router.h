@@ -115,9 +115,6 @@ Result<std::int64_t> query_int(const HttpRequest& request, std::string_view name
 // 1…128 of A-Z a-z 0-9 . _ - not beginning with a dot. Errors: invalid_field naming `field`.
 Result<void> check_name(std::string_view name, std::string_view field);
 
-// A run's attributes as a JSON object text, or empty.
-boost::asio::awaitable<std::string> attributes_of(RouteContext& context, TaskRunId run);
-
 // Which of these runs wait to be admitted by a queue.
 boost::asio::awaitable<std::unordered_set<TaskRunId>> waiting_in_queues(
     RouteContext& context, const std::vector<storage::TaskRun>& runs);

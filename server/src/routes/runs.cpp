@@ -31,10 +31,11 @@ Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const auto prefer = parse_prefer(request.prefer);
   const auto seconds = std::max<std::int64_t>(
       wait.value(), std::min(prefer.wait_s, context.options.wait_seconds_max));
+  if (seconds == 0) co_return co_await answer_run(context, id);
   const MonoTime deadline = context.clock.monotonic() + std::chrono::seconds(seconds);
   const auto run = co_await wait_for_run(context, id, deadline, nullptr, false);
   if (run.has_error()) co_return problem(run.error());
-  co_return co_await answer_run(context, run.value());
+  co_return co_await answer_run(context, id);
 }
 
 Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {

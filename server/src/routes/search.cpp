@@ -11,6 +11,7 @@
 #include "routes/render.h"
 #include "routes/router.h"
 #include "routes/run_query.h"
+#include "routes/run_view.h"
 #include "sequential/base/json_text.h"
 #include "sequential/storage/search.h"
 #include "work/retention.h"
@@ -256,22 +257,6 @@ Answer route_retention(RouteContext& context, const HttpRequest& request) {
     if (one.task == task) set = &one;
   }
   co_return render_retention(context, task, set, function.value().options);
-}
-
-boost::asio::awaitable<std::string> attributes_of(RouteContext& context, TaskRunId run) {
-  auto read = [&context, run](auto done) {
-    context.store.search()->run_tags(run, std::move(done));
-  };
-  const auto tags = co_await completes<Result<std::vector<storage::RunTag>>>(std::move(read));
-  if (tags.has_error()) co_return std::string();
-  JsonObject object;
-  bool some = false;
-  for (const auto& tag : tags.value()) {
-    if (tag.kind != storage::RunTag::Kind::attribute) continue;
-    some = true;
-    tag.number ? object.raw(tag.key, tag.value) : object.string(tag.key, tag.value);
-  }
-  co_return some ? std::move(object).text() : std::string();
 }
 
 }  // namespace sequential::server

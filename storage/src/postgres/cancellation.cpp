@@ -115,10 +115,10 @@ void PostgresStore::drop_calls(TaskRunId run, std::vector<std::int64_t> seqs,
   write<std::int64_t>(std::move(done), how, std::move(apply), kNoTouch);
 }
 
-// On a reader's connection, as `due`.
+// As `due`.
 void PostgresStore::cancels_due(int limit, Done<CancelsDue> done) {
   How how;
-  how.pool = &readers_;
+  how.pool = &sweeps_;
   auto apply = [this, limit](const Try& attempt) -> Answered<CancelsDue> {
     if (const auto sound = standing(); sound.has_error()) return Result<CancelsDue>(sound.error());
     return postgres::cancels_due(attempt, cancellation_, limit);
@@ -128,7 +128,7 @@ void PostgresStore::cancels_due(int limit, Done<CancelsDue> done) {
 
 void PostgresStore::cancelling(TaskRunId run, Done<std::optional<Cancelling>> done) {
   How how;
-  how.pool = &readers_;
+  how.pool = &sweeps_;
   auto apply = [this, run](const Try& attempt) {
     return postgres::cancelling(attempt, cancellation_, run);
   };

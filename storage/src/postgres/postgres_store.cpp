@@ -12,6 +12,7 @@ namespace sequential::storage::postgres {
 namespace {
 
 constexpr int kLeaseConnections = 1;
+constexpr int kSweepConnections = 1;
 constexpr std::size_t kIdsInStock = 512;  // taken at a time
 
 }  // namespace
@@ -26,6 +27,7 @@ PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
       news_(*link_, link_->clock()),
       schedules_(make_schedules(link_->options().schema, schedule_access())),
       leases_(*link_, context_, kLeaseConnections, link_->options().queue_max, true),
+      sweeps_(*link_, context_, kSweepConnections, link_->options().queue_max, false),
       readers_(*link_, context_, link_->options().readers, link_->options().queue_max, false),
       transitions_(*link_, context_, link_->options().connections, link_->options().queue_max,
                    true) {}
@@ -37,9 +39,11 @@ PostgresStore::~PostgresStore() {
 
 ScheduleAccess PostgresStore::schedule_access() {
   ScheduleAccess access;
-  access.post = [this](bool writes, auto apply, Done<void> done) {
+  access.post = [this](ScheduleUse use, auto apply, Done<void> done) {
     How how;
-    how.pool = writes ? &transitions_ : &readers_;
+    how.pool = use == ScheduleUse::write   ? &transitions_
+               : use == ScheduleUse::sweep ? &sweeps_
+                                           : &readers_;
     write<void>(std::move(done), how, std::move(apply), [](auto&) {});
   };
   access.newest_run = [this] { return TaskRunId(newest_run_.load()); };
@@ -271,10 +275,10 @@ void PostgresStore::resume(TaskRunId run, Done<std::vector<StackRunId>> done) {
   write<std::vector<StackRunId>>(std::move(done), how, std::move(apply), std::move(touch));
 }
 
-// On a reader's connection: a sweep that dawdles must not keep transitions from their work.
+// On a connection of the sweeps: one that dawdles must hold up neither transitions nor readers.
 void PostgresStore::due(int limit, Done<DueWork> done) {
   How how;
-  how.pool = &readers_;
+  how.pool = &sweeps_;
   auto apply = [this, limit](const Try& attempt) -> Answered<DueWork> {
     if (const auto sound = standing(); sound.has_error()) return Result<DueWork>(sound.error());
     return postgres::due(attempt, limit);
@@ -383,10 +387,10 @@ void PostgresStore::status(Done<StoreStatus> done) {
   });
 }
 
-// On a reader's connection too: the one that renews leases must never wait for a look around.
+// As `due`: the connection that renews leases must never wait for a look around.
 void PostgresStore::upkeep(Done<Upkeep> done) {
   How how;
-  how.pool = &readers_;
+  how.pool = &sweeps_;
   auto apply = [](const Try& attempt) { return postgres::upkeep(attempt); };
   write<Upkeep>(std::move(done), how, apply, kNoTouch);
 }

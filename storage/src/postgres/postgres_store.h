@@ -91,6 +91,7 @@ class PostgresStore final : public Store,
 
   RunStates* run_states() override { return this; }
   void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
+  void view(TaskRunId, Done<RunView>) override;
   void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
 
   Signals* signals() override { return this; }
@@ -173,7 +174,7 @@ class PostgresStore final : public Store,
   std::deque<std::int64_t> ids_;  // guarded by ids_mutex_
   NewsWire news_;
   const std::unique_ptr<Schedules> schedules_;
-  Pool leases_, readers_, transitions_;  // the last is stopped first
+  Pool leases_, sweeps_, readers_, transitions_;  // the last is stopped first
 };
 
 }  // namespace sequential::storage::postgres

@@ -175,6 +175,14 @@ Answer<Result<RunOrigin>> Queries::origin(TaskRunId id) {
       RunOrigin{rows.id<TaskRunId>(0, 0), rows.integer(0, 1), rows.integer(0, 2)});
 }
 
+TaskRun read_whole_run(const Rows& rows) {
+  TaskRun run = read_run(rows, 0);
+  run.input = rows.bytes(0, 25);
+  run.result = rows.bytes(0, 26);
+  run.error = rows.bytes(0, 27);
+  return run;
+}
+
 Answer<Result<TaskRun>> Queries::run(TaskRunId id) {
   Params params;
   params.add(id.value);
@@ -183,11 +191,7 @@ Answer<Result<TaskRun>> Queries::run(TaskRunId id) {
     return Result<TaskRun>(
         Error(Errc::run_not_found, "there is no task run " + std::to_string(id.value)));
   }
-  TaskRun run = read_run(rows, 0);
-  run.input = rows.bytes(0, 25);
-  run.result = rows.bytes(0, 26);
-  run.error = rows.bytes(0, 27);
-  return Result<TaskRun>(std::move(run));
+  return Result<TaskRun>(read_whole_run(rows));
 }
 
 Answer<Result<std::vector<TaskRun>>> Queries::runs(const RunFilter& filter) {

@@ -8,6 +8,7 @@
 #include "postgres/connection.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/run_view.h"
 #include "search_sql.h"
 #include "sequential/storage/search.h"
 #include "sequential/storage/rewinds.h"
@@ -22,11 +23,12 @@ struct QueryStatements {
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
       logs, states, journal,
       outcomes, keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
-      oldest_runnable, schema_version, began, origin;
+      oldest_runnable, schema_version, began, origin, view;
 
  private:
   // `s` is the schema's name and the dot.
   void name_lists(const std::string& s);     // functions, runs, stack runs
+  void name_view(const std::string& s);      // a run with all that is known of it
   void name_contents(const std::string& s);  // what belongs to them, and all counts
 };
 
@@ -34,6 +36,8 @@ struct QueryStatements {
 // The columns of a run and its root, and a run from them.
 std::string_view run_columns();
 TaskRun read_run(const Rows& rows, std::size_t i);
+// The first row, which has input, result and error after those columns.
+TaskRun read_whole_run(const Rows& rows);
 
 class Queries {
  public:
@@ -61,6 +65,7 @@ class Queries {
   Answer<Result<std::vector<Attempt>>> attempts(StackRunId id);
   Answer<Result<std::vector<LogEntry>>> logs(TaskRunId run, std::int64_t after_n, int limit);
   Answer<Result<std::vector<RunState>>> states(const std::vector<TaskRunId>& runs);
+  Answer<Result<RunView>> view(TaskRunId run);
   Answer<Result<RunLook>> look(TaskRunId run, std::int64_t after_log, int log_limit);
   Answer<Result<JournalPage>> journal(TaskRunId run, std::int64_t after_seq,
                                       std::int64_t bytes_max);

@@ -26,6 +26,7 @@ std::string_view run_columns() { return kRun; }
 QueryStatements::QueryStatements(const std::string& schema) {
   const std::string quoted = "\"" + schema + "\".";
   name_lists(quoted);
+  name_view(quoted);
   name_contents(quoted);
 }
 
@@ -74,6 +75,29 @@ void QueryStatements::name_lists(const std::string& s) {
   stack_run = Statement(stack_run_columns + "WHERE id = $1::bigint");
   stack = Statement(stack_run_columns +
       "WHERE task_run_id = $1::bigint AND seq >= $2::bigint ORDER BY seq LIMIT $3::bigint");
+}
+
+void QueryStatements::name_view(const std::string& s) {
+  // Each attribute: its key and its value, with their lengths before them, and whether it is a
+  // number.
+  const std::string attributes =
+      "(SELECT string_agg(int4send(octet_length(g.key)) || g.key || int4send(octet_length(g.value))"
+      " || g.value || CASE WHEN g.number IS NULL THEN '\\x00'::bytea ELSE '\\x01'::bytea END,"
+      " ''::bytea ORDER BY g.key) FROM " + s + "run_tags g"
+      " WHERE g.task_run_id = t.id AND g.kind = 1)";
+  view = Statement(
+      std::string(kRun) + ", t.input, t.result, t.error,"
+      " v.version, v.updated_at, v.progress, v.status, k.parent_run, c.seq, k.depth, x.deadline,"
+      " q.run IS NOT NULL, coalesce(t.forked_from, 0), coalesce(t.forked_at, 0), t.rewinds, " +
+      attributes +
+      " FROM " + s + "task_runs t JOIN " + s + "stack_runs r ON r.id = t.root_stack_run_id"
+      " LEFT JOIN " + s + "run_states v ON v.task_run_id = t.id"
+      " LEFT JOIN " + s + "child_tasks k ON k.child_run = t.id"
+      " LEFT JOIN " + s + "stack_runs c ON c.id = t.parent_stack_run_id"
+      " LEFT JOIN " + s + "cancellations x ON x.task_run_id = t.id AND x.deadline IS NOT NULL"
+      " AND r.ended_at IS NULL AND r.delivered_as > 0"
+      " LEFT JOIN " + s + "queue_runs q ON q.run = t.id AND q.state = 1"
+      " WHERE t.id = $1::bigint");
 }
 
 void QueryStatements::name_contents(const std::string& s) {

@@ -147,7 +147,7 @@ void PostgresStore::change_queue(std::string task, QueueChange change, Done<Queu
 
 void PostgresStore::queues_due(Done<std::vector<QueueDue>> done) {
   How how;
-  how.pool = &readers_;
+  how.pool = &sweeps_;
   auto apply = [](const Try& attempt) { return due_now(attempt); };
   write<std::vector<QueueDue>>(std::move(done), how, std::move(apply), kNoTouch);
 }

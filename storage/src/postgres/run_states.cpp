@@ -1,7 +1,9 @@
-// RunStates: what runs show of themselves. Their slices store it (migrations/postgres/0010).
+// RunStates: what runs show of themselves (their slices store it), and runs with all that is known.
 
 #include "sequential/storage/run_states.h"
 
+#include <cstdlib>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 
@@ -10,13 +12,36 @@
 namespace sequential::storage::postgres {
 namespace {
 
-RunState read_state(const Rows& rows, std::size_t i) {
+RunState read_state(const Rows& rows, std::size_t i, int from) {
   RunState state;
-  state.version = rows.integer(i, 1);
-  state.updated_at = rows.time(i, 2);
-  state.progress = rows.bytes(i, 3);
-  state.status = rows.bytes(i, 4);
+  state.version = rows.integer(i, from);
+  state.updated_at = rows.time(i, from + 1);
+  state.progress = rows.bytes(i, from + 2);
+  state.status = rows.bytes(i, from + 3);
   return state;
+}
+
+// Takes a text with its length before it.
+std::string take_text(std::string_view& packed) {
+  std::size_t length = 0;
+  for (int i = 0; i < 4; ++i) length = length << 8 | static_cast<unsigned char>(packed[i]);
+  std::string text(packed.substr(4, length));
+  packed.remove_prefix(4 + length);
+  return text;
+}
+
+// As QueryStatements::view packs them.
+std::vector<RunTag> unpack_attributes(std::string_view packed) {
+  std::vector<RunTag> attributes;
+  while (!packed.empty()) {
+    RunTag& tag = attributes.emplace_back();
+    tag.kind = RunTag::Kind::attribute;
+    tag.key = take_text(packed);
+    tag.value = take_text(packed);
+    if (packed.front() == 1) tag.number = std::strtod(tag.value.c_str(), nullptr);
+    packed.remove_prefix(1);
+  }
+  return attributes;
 }
 
 }  // namespace
@@ -34,9 +59,33 @@ Answer<Result<std::vector<RunState>>> Queries::states(const std::vector<TaskRunI
   std::vector<RunState> states;
   for (const std::int64_t id : ids) {
     const auto found = place.find(id);
-    states.push_back(found == place.end() ? RunState{} : read_state(rows, found->second));
+    states.push_back(found == place.end() ? RunState{} : read_state(rows, found->second, 1));
   }
   return Result<std::vector<RunState>>(std::move(states));
+}
+
+Answer<Result<RunView>> Queries::view(TaskRunId run) {
+  using Found = Result<RunView>;
+  Params params;
+  params.add(run.value);
+  auto asked = ask(sql_.view, params);
+  if (auto* error = std::get_if<DbError>(&asked)) return std::move(*error);
+  const Rows& rows = std::get<Rows>(asked);
+  if (rows.size() == 0) {
+    return Found(Error(Errc::run_not_found, "there is no task run " + std::to_string(run.value)));
+  }
+  RunView view;
+  view.run = read_whole_run(rows);
+  view.state = read_state(rows, 0, 28);
+  if (!rows.null(0, 32) && !rows.null(0, 33)) {
+    view.parent = ChildLink{rows.id<TaskRunId>(0, 32), view.run.parent_stack_run_id,
+                            rows.integer(0, 33), rows.small(0, 34)};
+  }
+  view.cancel_at = rows.time_if(0, 35);
+  view.in_queue = rows.boolean(0, 36);
+  view.origin = RunOrigin{rows.id<TaskRunId>(0, 37), rows.integer(0, 38), rows.integer(0, 39)};
+  view.attributes = unpack_attributes(rows.bytes(0, 40));
+  return Found(std::move(view));
 }
 
 Answer<Result<RunLook>> Queries::look(TaskRunId run, std::int64_t after_log, int log_limit) {
@@ -67,6 +116,10 @@ Answer<Result<RunLook>> Queries::look(TaskRunId run, std::int64_t after_log, int
 
 void PostgresStore::states(std::vector<TaskRunId> runs, Done<std::vector<RunState>> done) {
   read(std::move(done), [runs = std::move(runs)](Queries& q) { return q.states(runs); });
+}
+
+void PostgresStore::view(TaskRunId run, Done<RunView> done) {
+  read(std::move(done), [run](Queries& q) { return q.view(run); });
 }
 
 void PostgresStore::look(TaskRunId run, std::int64_t after_log, int log_limit, Done<RunLook> done) {

@@ -176,14 +176,16 @@ class PostgresSchedules final : public Schedules {
       : sql_(schema), access_(std::move(access)) {}
 
   void put(SchedulePut p, Done<Schedule> done) override {
-    ask<Schedule>(true, std::move(done), [this, p = std::move(p)](const Try& attempt) {
+    auto put = [this, p = std::move(p)](const Try& attempt) {
       return put_schedule(attempt, sql_, p);
-    });
+    };
+    ask<Schedule>(ScheduleUse::write, std::move(done), std::move(put));
   }
   void get(std::string name, Done<Schedule> done) override {
-    ask<Schedule>(false, std::move(done), [this, name = std::move(name)](const Try& attempt) {
+    auto read = [this, name = std::move(name)](const Try& attempt) {
       return get_schedule(attempt, sql_, name);
-    });
+    };
+    ask<Schedule>(ScheduleUse::read, std::move(done), std::move(read));
   }
   void list(std::string after, int limit, Done<std::vector<Schedule>> done) override {
     using All = std::vector<Schedule>;
@@ -193,7 +195,7 @@ class PostgresSchedules final : public Schedules {
       SEQUENTIAL_ROWS(rows, attempt.run(sql_.list, params));
       return Result<All>(read_all(rows));
     };
-    ask<All>(false, std::move(done), std::move(read));
+    ask<All>(ScheduleUse::read, std::move(done), std::move(read));
   }
   void remove(std::string name, Done<bool> done) override {
     auto remove = [this, name = std::move(name)](const Try& attempt) -> Answered<bool> {
@@ -204,10 +206,10 @@ class PostgresSchedules final : public Schedules {
       // Sent again it may find that the first time did it.
       return Result<bool>(rows.boolean(0, 0) || attempt.again);
     };
-    ask<bool>(true, std::move(done), std::move(remove));
+    ask<bool>(ScheduleUse::write, std::move(done), std::move(remove));
   }
   void due(int limit, Done<DueSchedules> done) override {
-    ask<DueSchedules>(false, std::move(done), [this, limit](const Try& attempt) {
+    ask<DueSchedules>(ScheduleUse::sweep, std::move(done), [this, limit](const Try& attempt) {
       return due_schedules(attempt, sql_, limit);
     });
   }
@@ -224,12 +226,12 @@ class PostgresSchedules final : public Schedules {
       }
       done(std::move(fired));
     };
-    ask<ScheduleFired>(true, std::move(tell), std::move(fire));
+    ask<ScheduleFired>(ScheduleUse::write, std::move(tell), std::move(fire));
   }
 
  private:
   template <class T, class Apply>
-  void ask(bool writes, Done<T> done, Apply apply) {
+  void ask(ScheduleUse use, Done<T> done, Apply apply) {
     auto kept = std::make_shared<std::optional<Result<T>>>();
     auto keep = [kept, apply = std::move(apply)](const Try& attempt) -> Answered<void> {
       auto answer = apply(attempt);
@@ -241,7 +243,7 @@ class PostgresSchedules final : public Schedules {
       if (result.has_error()) return done(std::move(result).error());
       done(*std::move(*kept));
     };
-    access_.post(writes, std::move(keep), std::move(answer));
+    access_.post(use, std::move(keep), std::move(answer));
   }
 
   const ScheduleStatements sql_;

@@ -10,10 +10,13 @@
 
 namespace sequential::storage::postgres {
 
+// Which of the store's connections a request takes.
+enum class ScheduleUse { read, sweep, write };
+
 // What the store lends.
 struct ScheduleAccess {
-  // Runs that on a connection for transitions or for reads, perhaps several times.
-  std::function<void(bool writes, std::function<Answered<void>(const Try&)> apply, Done<void>)>
+  // Runs that on such a connection, perhaps several times.
+  std::function<void(ScheduleUse, std::function<Answered<void>(const Try&)> apply, Done<void>)>
       post;
   std::function<TaskRunId()> newest_run;          // an id that was given out before
   std::function<void(StackRunId)> tell_runnable;  // claimed by nobody

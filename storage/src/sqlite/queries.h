@@ -10,6 +10,7 @@
 #include "sequential/storage/children.h"
 #include "sequential/storage/cancellation.h"
 #include "sequential/storage/run_states.h"
+#include "sequential/storage/run_view.h"
 #include "sequential/storage/signals.h"
 #include "sequential/storage/search.h"
 #include "sequential/storage/rewinds.h"
@@ -49,12 +50,14 @@ class Queries {
   Result<std::vector<LogEntry>> logs(TaskRunId run, std::int64_t after_n, int limit);
 
   Result<std::vector<RunState>> states(const std::vector<TaskRunId>& runs);
+  Result<RunView> view(TaskRunId run);
   Result<RunLook> look(TaskRunId run, std::int64_t after_log, int log_limit);
 
   Result<JournalPage> journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max);
   Result<std::vector<Outcome>> outcomes(TaskRunId run, std::int64_t after, int limit);
 
   Result<std::optional<Cancelling>> cancelling(TaskRunId run);
+  Result<bool> waits_in_queue(TaskRunId run);
 
   // Counting stack runs by status reads them all: given up, and left out, after a few seconds.
   Result<StoreStatus> status(const std::string& path, const Clock& clock);

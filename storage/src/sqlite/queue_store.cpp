@@ -135,6 +135,11 @@ void SqliteStore::queue_keys(std::string task, std::optional<std::string> after,
        });
 }
 
+Result<bool> Queries::waits_in_queue(TaskRunId run) {
+  SEQUENTIAL_TRY(const auto found, waiting(db_, {run}));
+  return !found.empty();
+}
+
 void SqliteStore::waiting_in_queues(std::vector<TaskRunId> runs,
                                     Done<std::vector<TaskRunId>> done) {
   read(std::move(done),

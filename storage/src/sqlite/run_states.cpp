@@ -38,6 +38,30 @@ Result<std::vector<RunState>> Queries::states(const std::vector<TaskRunId>& runs
   return answer(std::move(states));
 }
 
+Result<RunView> Queries::view(TaskRunId id) {
+  begin_.run();  // all of one moment
+  const auto read = [this, id]() -> Result<RunView> {
+    RunView view;
+    SEQUENTIAL_TRY(view.run, run(id));
+    SEQUENTIAL_TRY(auto state, states({id}));
+    view.state = std::move(state.front());
+    SEQUENTIAL_TRY(view.parent, parent_of(id));
+    SEQUENTIAL_TRY(const auto asked, cancelling(id));
+    if (asked) view.cancel_at = asked->deadline;
+    SEQUENTIAL_TRY(view.in_queue, waits_in_queue(id));
+    SEQUENTIAL_TRY(view.origin, origin(id));
+    SEQUENTIAL_TRY(view.attributes, run_tags(id));
+    std::erase_if(view.attributes,
+                  [](const RunTag& tag) { return tag.kind != RunTag::Kind::attribute; });
+    return view;
+  };
+  auto found = read();
+  commit_.run();
+  if (sqlite3_get_autocommit(db_.handle()) == 0) static_cast<void>(db_.execute("ROLLBACK"));
+  if (found.has_error()) return found;
+  return answer(std::move(found).value());
+}
+
 Result<RunLook> Queries::look(TaskRunId run, std::int64_t after_log, int log_limit) {
   // The run before its logs: entries that come in between are more than it says, never fewer.
   RunFilter only;
@@ -59,6 +83,10 @@ Result<RunLook> Queries::look(TaskRunId run, std::int64_t after_log, int log_lim
 
 void SqliteStore::states(std::vector<TaskRunId> runs, Done<std::vector<RunState>> done) {
   read(std::move(done), [runs = std::move(runs)](Queries& q) { return q.states(runs); });
+}
+
+void SqliteStore::view(TaskRunId run, Done<RunView> done) {
+  read(std::move(done), [run](Queries& q) { return q.view(run); });
 }
 
 void SqliteStore::look(TaskRunId run, std::int64_t after_log, int log_limit, Done<RunLook> done) {

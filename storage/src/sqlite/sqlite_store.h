@@ -81,6 +81,7 @@ class SqliteStore final : public Store,
 
   RunStates* run_states() override { return this; }
   void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
+  void view(TaskRunId, Done<RunView>) override;
   void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
 
   Signals* signals() override { return this; }

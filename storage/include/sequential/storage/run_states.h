@@ -46,6 +46,8 @@ struct RunLook {
   std::vector<LogEntry> logs;
 };
 
+struct RunView;  // run_view.h
+
 class RunStates {
  public:
   RunStates() = default;
@@ -55,6 +57,8 @@ class RunStates {
 
   // Of each of these runs, in this order; of one that has none, or does not exist, version 0.
   virtual void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) = 0;
+  // In one round trip, however much there is to know. Errors: run_not_found.
+  virtual void view(TaskRunId, Done<RunView>) = 0;
   // Errors: run_not_found.
   virtual void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) = 0;
 };

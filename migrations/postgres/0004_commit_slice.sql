@@ -264,7 +264,7 @@ BEGIN
       UPDATE stack_runs SET status = 'pending', ready_at = greatest(available_at, v_at),
              updated_at = v_at
        WHERE task_run_id = p_run AND seq >= r.open_seq AND status = 'paused' AND seq > 0;
-      r.watch_at := 0;  -- leases that ended while it was paused are looked at again
+      r.watch_at := v_at;  -- leases that ended while it was paused are looked at again, at once
       r.run_paused := false;
     END IF;
   ELSIF v_paused THEN

@@ -121,9 +121,9 @@ BEGIN
                     FILTER (WHERE status <> 'processing' AND available_at <= v_now), '{}'),
          min(id) INTO o_ids, v_waiting FROM stack_runs
    WHERE task_run_id = p_run AND seq >= greatest(r.open_seq, 1) AND ended_at IS NULL;
-  -- Leases that ended while it was paused are looked at again by the next full look.
+  -- Leases that ended while it was paused are looked at again, at once.
   IF r.status = 'processing' THEN
-    UPDATE stack_runs SET run_paused = false, watch_at = 0 WHERE id = r.id;
+    UPDATE stack_runs SET run_paused = false, watch_at = v_now WHERE id = r.id;
   ELSE
     -- It has something to do if it never ran to a suspension or has outcomes it has not seen.
     v_has_work := r.slice = 0 OR r.journal_length > r.delivered_through;
@@ -131,7 +131,7 @@ BEGIN
     v_at := CASE WHEN r.slice = 0 THEN r.available_at ELSE v_now END;
     UPDATE stack_runs SET available_at = v_at, crashes = 0, run_paused = false, updated_at = v_now,
            status = CASE WHEN v_has_work THEN 'pending' ELSE 'suspended_waiting_child' END,
-           ready_at = CASE WHEN v_has_work THEN greatest(v_at, v_now) END, watch_at = 0,
+           ready_at = CASE WHEN v_has_work THEN greatest(v_at, v_now) END, watch_at = v_now,
            waiting_on_stack_run_id =
              CASE WHEN NOT v_has_work AND r.open_calls = 1 THEN v_waiting END
      WHERE id = r.id;

@@ -86,9 +86,14 @@ std::string purge_body(const RunsPurgeOptions& options, const std::string& curso
     if (values.is_null()) values = json::array();
     values.push_back(value);
   }
-  if (!options.older_than.empty()) body["older_than"] = options.older_than;
+  if (options.older_than) body["older_than"] = *options.older_than;
   if (!cursor.empty()) body["cursor"] = cursor;
   return body.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+// "", "forever", "0d": what would set no bound to what is removed.
+bool no_age(const std::string& text) {
+  return text.find_first_of("123456789") == std::string::npos;
 }
 
 struct Purged {
@@ -173,7 +178,16 @@ int runs_delete(Session& session, std::int64_t id) {
 }
 
 int runs_purge(Session& session, const RunsPurgeOptions& options) {
-  if (!options.dry_run && !options.yes && options.older_than.empty() && options.filter.empty()) {
+  for (const auto& [name, value] : options.filter) {
+    if (value.empty()) {
+      return session.usage("The filter's " + name + " is empty; leave it out if it is not meant");
+    }
+  }
+  if (options.older_than && no_age(*options.older_than)) {
+    return session.usage(
+        "--older-than must be longer than 0, such as 30d; leave it out if no age is meant");
+  }
+  if (!options.dry_run && !options.yes && !options.older_than && options.filter.empty()) {
     return session.usage(
         "Without --older-than or a filter this removes every run that has ended; say --yes if that "
         "is meant, or look first with --dry-run");

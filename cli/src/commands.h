@@ -48,7 +48,7 @@ int runs_delete(Session& session, std::int64_t id);
 
 struct RunsPurgeOptions {
   RunsFilter filter;
-  std::string older_than;
+  std::optional<std::string> older_than;
   bool dry_run = false, yes = false;
 };
 int runs_purge(Session& session, const RunsPurgeOptions& options);

@@ -285,7 +285,10 @@ class CommandLine {
 
     auto* purge = group->add_subcommand("purge", "Remove runs that have ended");
     add_filter(purge, purge_.filter);
-    purge->add_option("--older-than", purge_.older_than, "Only what ended so long ago")
+    purge
+        ->add_option_function<std::string>(
+            "--older-than", [this](const std::string& text) { purge_.older_than = text; },
+            "Only what ended so long ago")
         ->type_name("30d");
     purge->add_flag("--dry-run", purge_.dry_run, "Only say how many there are");
     purge->add_flag("--yes", purge_.yes, "Without a filter: remove every run that has ended");

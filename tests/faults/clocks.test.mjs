@@ -219,6 +219,28 @@ if (STORE === "postgres") {
       });
     }
 
+    it("a node whose clock is forty days ahead removes nothing that is younger than a month", { timeout: 60_000 }, async () => {
+      const dir = tempDir("sequential-clocks");
+      const { cluster } = await clusterWithClock(0);
+      const beside = { cluster, database: cluster.createDatabase(), dir: tempDir("sequential-keys") };
+      const node = new Server({ beside, settings: { "engine.processes": 1, "retention.pass_ms": 50, "retention.completed_ms": 720 * HOURS } });
+      try {
+        await startAs(node, withClock(dir, "node", binary(), 40 * 24 * HOURS));
+        await node.publish("plain", "module.exports = async (input) => input;");
+        const { id } = await node.complete("plain", 1);
+        const { passes } = (await node.get("/stats")).retention;
+        await until("two more passes", async () => (await node.get("/stats")).retention.passes > passes + 1);
+        assert.equal((await node.run(id)).status, "completed");
+        const purged = await node.request("POST", "/runs/purge", { json: { filter: {}, older_than: "30d" } });
+        assert.deepEqual([purged.status, purged.json().matched], [200, 0]);
+        const short = await node.request("PUT", "/tasks/plain/retention", { json: { completed: "1ms" } });
+        assert.equal(short.status, 200);
+        await until("what is older to be removed", async () => (await node.request("GET", `/runs/${id}`)).status === 404);
+      } finally {
+        await node.destroy();
+      }
+    });
+
     it("a database whose clock is set back for a while: a timer waits longer, never shorter", { timeout: 60_000 }, () =>
       withClocks({ offsets: [0], databaseMs: 0, jumps: true }, async ([node], sink, { database }) => {
         const id = await node.submit("timed", { url: sink.url, name: "back" });

@@ -149,8 +149,13 @@ Result<void> read_one(RunsAsked& asked, const std::string& name, const std::stri
   return success();
 }
 
+// Nothing that is empty: a variable of a script that was not set would else mean every run.
 Result<std::string> filter_value(const std::string& name, const nlohmann::json& value) {
-  if (value.is_string()) return value.get<std::string>();
+  if (value.is_string()) {
+    auto text = value.get<std::string>();
+    if (text.empty()) return wrong("filter." + name, "is empty; leave it out if it is not meant");
+    return text;
+  }
   if (value.is_number()) return value.dump();
   return wrong("filter." + name, "must be a text, a number, or a list of them");
 }
@@ -183,6 +188,7 @@ Result<Parameters> parameters_of_filter(std::string_view json) {
       parameters.emplace_back(name, std::move(text));
       continue;
     }
+    if (value.empty()) return wrong("filter." + name, "is an empty list; leave it out");
     for (const auto& one : value) {
       SEQUENTIAL_TRY(auto text, filter_value(name, one));
       parameters.emplace_back(name, std::move(text));

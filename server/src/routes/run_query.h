@@ -26,7 +26,7 @@ struct RunsAsked {
 // "name=value&name=value", decoded, in order. Errors: bad_request.
 Result<Parameters> parameters_of(std::string_view query);
 // A filter as JSON object text: its members are named like the parameters; a value is a text, a
-// number, or a list of them. Errors: invalid_field.
+// number, or a list of them, none of them empty. Errors: invalid_field.
 Result<Parameters> parameters_of_filter(std::string_view json);
 // `paged`: cursor, limit and order are known too. Errors: invalid_field.
 Result<RunsAsked> runs_asked(const Parameters& parameters, bool paged);

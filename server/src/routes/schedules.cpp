@@ -17,6 +17,7 @@
 #include "routes/router.h"
 #include "schedules/scheduler.h"
 #include "sequential/base/json_text.h"
+#include "work/store_time.h"
 
 namespace sequential::server {
 namespace {
@@ -64,13 +65,6 @@ net::awaitable<Result<Schedule>> find(RouteContext& context, const std::string& 
   co_return co_await completes<Result<Schedule>>(std::move(read));
 }
 
-net::awaitable<Result<WallTime>> store_now(RouteContext& context) {
-  auto read = [&context](auto done) { context.store.schedules()->due(0, std::move(done)); };
-  auto found = co_await completes<Result<storage::DueSchedules>>(std::move(read));
-  if (found.has_error()) co_return std::move(found).error();
-  co_return found.value().now;
-}
-
 Result<ScheduleSpec> spec_of(RouteContext& context, const Schedule& schedule) {
   return read_spec(schedule.spec, context.options.payload_bytes_max);
 }
@@ -79,7 +73,7 @@ Answer shown(RouteContext& context, Schedule schedule, int status) {
   const auto spec = spec_of(context, schedule);
   if (spec.has_error()) co_return problem(spec.error());
   const auto ticks = ticks_of(spec.value());
-  const auto now = co_await store_now(context);
+  const auto now = co_await store_now(context.store);
   if (now.has_error()) co_return problem(now.error());
   std::vector<std::string> next;
   if (ticks.has_value()) next = tick_texts(ticks.value(), now.value(), kTicksShown);
@@ -109,7 +103,7 @@ Answer put_once(RouteContext& context, const std::string& name, const ScheduleSp
                 bool last_try, bool& again) {
   const auto ticks = ticks_of(spec);
   if (ticks.has_error()) co_return problem(ticks.error());
-  const auto now = co_await store_now(context);
+  const auto now = co_await store_now(context.store);
   if (now.has_error()) co_return problem(now.error());
   const auto known = co_await find(context, name);
   if (known.has_error() && known.error().code != Errc::schedule_not_found) {
@@ -162,7 +156,7 @@ Answer set_paused(RouteContext& context, const std::string& name, bool paused) {
     if (spec.has_error()) co_return problem(spec.error());
     const auto ticks = ticks_of(spec.value());
     if (ticks.has_error()) co_return problem(ticks.error());
-    const auto now = co_await store_now(context);
+    const auto now = co_await store_now(context.store);
     if (now.has_error()) co_return problem(now.error());
     storage::SchedulePut put;
     put.name = name;
@@ -217,7 +211,7 @@ Answer preview(RouteContext& context, const HttpRequest& request, const Schedule
   if (spec.has_error()) co_return problem(spec.error());
   const auto ticks = ticks_of(spec.value());
   if (ticks.has_error()) co_return problem(ticks.error());
-  const auto now = co_await store_now(context);
+  const auto now = co_await store_now(context.store);
   if (now.has_error()) co_return problem(now.error());
   JsonObject body;
   body.string("now", iso_time(now.value())).string("time_zone", spec.value().time_zone);
@@ -256,7 +250,7 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
   }
   const auto spec = spec_of(context, schedule);
   if (spec.has_error()) co_return problem(spec.error());
-  const auto now = co_await store_now(context);
+  const auto now = co_await store_now(context.store);
   if (now.has_error()) co_return problem(now.error());
   fire.name = schedule.name;
   fire.revision = schedule.revision;
@@ -313,7 +307,7 @@ Answer backfill(RouteContext& context, const HttpRequest& request, const Schedul
   if (from.has_error()) co_return problem(from.error());
   const auto to = read_time(body.value(), "to");
   if (to.has_error()) co_return problem(to.error());
-  const auto now = co_await store_now(context);
+  const auto now = co_await store_now(context.store);
   if (now.has_error()) co_return problem(now.error());
   if (to.value() < from.value() || to.value() > now.value()) {
     co_return problem(

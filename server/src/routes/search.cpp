@@ -15,6 +15,7 @@
 #include "sequential/base/json_text.h"
 #include "sequential/storage/search.h"
 #include "work/retention.h"
+#include "work/store_time.h"
 
 namespace sequential::server {
 namespace {
@@ -48,6 +49,7 @@ boost::asio::awaitable<Result<storage::Removed>> remove(RouteContext& context,
 
 struct PurgeAsked {
   RunsAsked runs;
+  std::int64_t older_than_ms = 0;  // 0: not said
   int limit = kPurgeDefault;
   bool dry_run = false;
 };
@@ -56,14 +58,13 @@ Error purge_error(const char* field, const char* why) {
   return Error{Errc::invalid_field, std::string(field) + " " + why, field};
 }
 
-Result<void> read_purge(PurgeAsked& asked, const RouteContext& context, const std::string& name,
-                        const nlohmann::json& value) {
+Result<void> read_purge(PurgeAsked& asked, const std::string& name, const nlohmann::json& value) {
   if (name == "older_than") {
     if (!value.is_string()) return purge_error("older_than", "must be a text such as 30d");
-    SEQUENTIAL_TRY(const auto ms, parse_duration(value.get<std::string>(), name));
-    const WallTime cut{context.clock.now().ms - ms};
-    auto& before = asked.runs.query.ended.before;
-    before = before ? std::min(*before, cut) : cut;
+    SEQUENTIAL_TRY(asked.older_than_ms, parse_duration(value.get<std::string>(), name));
+    if (asked.older_than_ms == 0) {  // where it is about keeping, that is "for ever"
+      return purge_error("older_than", "must be longer than 0; leave it out if no age is meant");
+    }
   } else if (name == "limit") {
     if (!value.is_number_unsigned() || value > kPurgeMax || value < 1) {
       return purge_error("limit", "must be a whole number from 1 to 10000");
@@ -84,7 +85,7 @@ Result<void> read_purge(PurgeAsked& asked, const RouteContext& context, const st
   return success();
 }
 
-Result<PurgeAsked> purge_asked(const RouteContext& context, const std::string& body) {
+Result<PurgeAsked> purge_asked(const std::string& body) {
   SEQUENTIAL_TRY(check_json(body, DuplicateKeys::refuse));
   const auto parsed = nlohmann::json::parse(body, nullptr, false);
   if (!parsed.is_object() || !parsed.contains("filter")) {
@@ -94,7 +95,7 @@ Result<PurgeAsked> purge_asked(const RouteContext& context, const std::string& b
   SEQUENTIAL_TRY(const auto parameters, parameters_of_filter(json_member(body, "filter")));
   SEQUENTIAL_TRY(asked.runs, runs_asked(parameters, false));
   for (const auto& [name, value] : parsed.items()) {
-    SEQUENTIAL_TRY(read_purge(asked, context, name, value));
+    SEQUENTIAL_TRY(read_purge(asked, name, value));
   }
   auto& statuses = asked.runs.query.statuses;
   for (const auto status : statuses) {
@@ -184,9 +185,16 @@ Answer remove_run(RouteContext& context, TaskRunId id) {
 }
 
 Answer purge_runs(RouteContext& context, const HttpRequest& request) {
-  auto read = purge_asked(context, request.body);
+  auto read = purge_asked(request.body);
   if (read.has_error()) co_return problem(read.error());
   PurgeAsked& asked = read.value();
+  if (asked.older_than_ms > 0) {
+    const auto now = co_await store_now(context.store);
+    if (now.has_error()) co_return problem(now.error());
+    const WallTime cut{now.value().ms - asked.older_than_ms};
+    auto& ended_before = asked.runs.query.ended.before;
+    ended_before = ended_before ? std::min(*ended_before, cut) : cut;
+  }
   const WallTime before =
       asked.runs.query.ended.before.value_or(WallTime{std::numeric_limits<std::int64_t>::max()});
   std::int64_t matched = 0, runs = 0, rows = 0;

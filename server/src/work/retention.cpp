@@ -11,6 +11,7 @@
 #include "routes/run_query.h"
 #include "sequential/base/json_text.h"
 #include "sequential/base/log.h"
+#include "work/store_time.h"
 
 namespace sequential::server {
 namespace {
@@ -73,13 +74,14 @@ net::awaitable<void> RetentionPass::pass(const std::atomic<bool>& go_on) {
   auto read = [this](auto done) { store_.search()->retentions(std::move(done)); };
   const auto sets = co_await completes<Result<std::vector<storage::Retention>>>(std::move(read));
   if (tasks.has_error() || sets.has_error()) co_return;  // whoever needs the store says so
+  const auto now = co_await store_now(store_);
+  if (now.has_error()) co_return;
   for (const auto& task : tasks.value()) {
     const storage::Retention* set = nullptr;
     for (const auto& one : sets.value()) {
       if (one.task == task.name) set = &one;
     }
     const Kept kept = effective(set, task.options, options_);
-    const WallTime now = clock_.now();
     storage::RunQuery query;
     query.task = task.name;
     query.oldest_first = true;
@@ -88,7 +90,7 @@ net::awaitable<void> RetentionPass::pass(const std::atomic<bool>& go_on) {
       if (ms <= 0 || !go_on) continue;
       query.statuses = completed ? std::vector{RunStatus::completed}
                                  : std::vector{RunStatus::failed, RunStatus::cancelled};
-      query.ended.before = WallTime{now.ms - ms};
+      query.ended.before = WallTime{now.value().ms - ms};
       const auto removed = co_await remove_old(query, go_on);
       if (!removed.has_error()) continue;
       ++failed_;

@@ -181,7 +181,7 @@ int report_published(const Session& session, const Prepared& prepared, const Res
                 (prepared.bundled() ? ", " + prepared.about : "") + "\n");
   if (const std::string note = text_of(answer, "note"); !note.empty()) {
     std::string left_out;
-    for (const auto& one : answer.value("not_stored", nlohmann::json::array())) {
+    for (const auto& one : list_of(answer, "not_stored")) {
       if (one.is_string()) left_out += (left_out.empty() ? "" : ", ") + one.get<std::string>();
     }
     session.note(paint(session.err(), Colour::yellow, "not stored: ") + harmless(left_out) + " (" +

@@ -8,6 +8,7 @@
 
 #include "commands.h"
 #include "json_body.h"
+#include "pages.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::cli {
@@ -26,7 +27,7 @@ std::optional<std::int64_t> whole(std::string_view text) {
   return value;
 }
 
-// "10/1s", "3/500ms", "100/5m", "1/1h", or none, as the server takes it; empty: it is not one.
+// "10/1s", "3/500ms", "5/1h", "50/1d", or none, as the server takes it; empty: it is not one.
 std::string rate_json(std::string_view text) {
   if (text == "none") return "null";
   const auto slash = text.find('/');
@@ -39,6 +40,7 @@ std::string rate_json(std::string_view text) {
                               : unit == "s" ? 1'000
                               : unit == "m" ? 60'000
                               : unit == "h" ? 3'600'000
+                              : unit == "d" ? 86'400'000
                                             : 0;
   const auto starts = whole(text.substr(0, slash));
   const auto count = whole(per.substr(0, digits));
@@ -50,10 +52,11 @@ std::string show_rate(const json& limits, const char* key) {
   if (!has(limits, key)) return "-";
   const json& rate = limits[key];
   const std::int64_t ms = number_of(rate, "per_ms");
-  const std::string per = ms % 3'600'000 == 0 ? std::to_string(ms / 3'600'000) + "h"
-                          : ms % 60'000 == 0  ? std::to_string(ms / 60'000) + "m"
-                          : ms % 1'000 == 0   ? std::to_string(ms / 1'000) + "s"
-                                              : std::to_string(ms) + "ms";
+  const std::string per = ms % 86'400'000 == 0  ? std::to_string(ms / 86'400'000) + "d"
+                          : ms % 3'600'000 == 0 ? std::to_string(ms / 3'600'000) + "h"
+                          : ms % 60'000 == 0    ? std::to_string(ms / 60'000) + "m"
+                          : ms % 1'000 == 0     ? std::to_string(ms / 1'000) + "s"
+                                                : std::to_string(ms) + "ms";
   return std::to_string(number_of(rate, "starts")) + "/" + per;
 }
 
@@ -98,14 +101,9 @@ int print_answer(Session& session, const Session::Answer& answer) {
 }  // namespace
 
 int queues_list(Session& session) {
-  const Session::Answer answer = session.ask({.path = "/queues?limit=1000"});
-  if (!answer) return answer.exit;
-  if (session.json()) {
-    session.print_json(answer.response.body);
-    return kExitOk;
-  }
-  const json body = parse_body(answer.response.body).value_or(json::object());
-  const json& queues = member(body, "queues");
+  json queues;
+  const int read = all_pages(session, "/queues", "queues", queues);
+  if (read != kExitOk || session.json()) return read;
   if (queues.empty()) {
     session.note("no queues: no task has limits, and no run a queue key");
     return kExitOk;

@@ -168,6 +168,12 @@ bool agreed(Session& session, const std::string& action, std::int64_t matched) {
          without_final_newline(line) == "yes";
 }
 
+std::string done_word(const std::string& action) {
+  if (action == "cancel") return "asked to end:";
+  if (action == "retry") return "retried";
+  return action + "d";  // paused, resumed
+}
+
 int print_totals(Session& session, const RunsChangeOptions& options, const Totals& totals) {
   if (session.json()) {
     session.print_json(json{{"matched", totals.matched},
@@ -178,8 +184,8 @@ int print_totals(Session& session, const RunsChangeOptions& options, const Total
   } else if (options.dry_run) {
     session.print(grouped(totals.matched) + " runs match\n");
   } else {
-    session.print(grouped(totals.done) + " of " + grouped(totals.matched) + " runs: " +
-                  options.action + "\n");
+    session.print(done_word(options.action) + " " + grouped(totals.done) + " of " +
+                  grouped(totals.matched) + " runs\n");
     for (const json& one : totals.failed) {
       session.note("run " + text_of(one, "id") + ": " + harmless(text_of(one, "message")));
     }
@@ -224,7 +230,7 @@ int runs_replay(Session& session, const RunsReplayOptions& options) {
   const Session::Answer answer = session.ask({.path = path, .timeout = kReplayTimeout});
   if (!answer) return answer.exit;
   const json body = parse_body(answer.response.body).value_or(json::object());
-  const bool same = body.value("same", false);
+  const bool same = is_true(body, "same");
   if (session.json()) {
     session.print_json(answer.response.body);
     return same ? kExitOk : kExitRunFailed;
@@ -234,7 +240,7 @@ int runs_replay(Session& session, const RunsReplayOptions& options) {
                     text_of(body, "version") + " in " +
                     show_duration_ms(number_of(body, "took_ms")) + "\n";
   if (!same) {
-    session.print(out + difference_text(session, body.value("difference", json::object())));
+    session.print(out + difference_text(session, object_of(body, "difference")));
     return kExitRunFailed;
   }
   out += paint(session.out(), Colour::green,
@@ -270,11 +276,11 @@ int runs_fork(Session& session, const RunsForkOptions& options) {
   for (const auto& [name, text] :
        {std::pair{"input", options.input}, std::pair{"result", options.result},
         std::pair{"error", options.error}}) {
-    if (text.empty()) continue;
-    std::string value = text;
-    if (text.front() == '@' || text == "-") {
-      auto read = text == "-" ? read_all(session.main().in, "standard input", kInputBytesMax)
-                              : read_file(text.substr(1), kInputBytesMax);
+    if (!text) continue;
+    std::string value = *text;
+    if (value == "-" || value.starts_with('@')) {
+      auto read = value == "-" ? read_all(session.main().in, "standard input", kInputBytesMax)
+                               : read_file(value.substr(1), kInputBytesMax);
       if (!read) return session.report(read.error());
       value = std::move(read).value();
     }

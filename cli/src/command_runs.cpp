@@ -24,11 +24,6 @@ constexpr int kLogsPage = 1'000;
 constexpr int kChildrenMax = 1'000;
 constexpr std::int64_t kFollowWaitSeconds = 1;
 
-const json& list_of(const json& body, const char* key) {
-  static const json empty = json::array();
-  return body.is_object() && body.contains(key) && body[key].is_array() ? body[key] : empty;
-}
-
 std::string duration_of(const json& record, const char* from, const char* to) {
   return show_duration_ms(ms_between(text_of(record, from), text_of(record, to)));
 }
@@ -65,7 +60,7 @@ std::string head_of(Session& session, const json& run) {
   const auto row = [&session](const char* name, const std::string& value) {
     std::string label = name;
     label.resize(10, ' ');
-    return value.empty() ? "" : paint(session.out(), Colour::dim, label) + harmless(value) + "\n";
+    return value.empty() ? "" : paint(session.out(), Colour::dim, label) + one_line(value) + "\n";
   };
   const std::string status = text_of(run, "status");
   std::string out = paint(session.out(), Colour::bold, "run " + text_of(run, "id")) + "  " +
@@ -88,9 +83,16 @@ std::string head_of(Session& session, const json& run) {
                                                        ", call " + text_of(run, "parent_seq")
                                                  : "");
   out += row("children", children_of(session, run));
-  out += row("waits for", has(run, "waiting_on_stack_run_id")
-                              ? "stack run " + text_of(run, "waiting_on_stack_run_id")
-                              : "");
+  out += row("waits for",
+             has(run, "waiting_on_stack_run_id")
+                 ? "stack run " + text_of(run, "waiting_on_stack_run_id")
+             : text_of(run, "waiting_for") == "queue"
+                 ? "its queue (sequential-runner queues show " + text_of(run, "task") + ")"
+                 : "");
+  out += row("queue key", text_of(run, "queue_key"));
+  if (is_true(run, "cancelling")) {
+    out += row("ends by", show_time(text_of(run, "cancel_at")) + ", because it was asked to");
+  }
   return out;
 }
 

@@ -13,6 +13,7 @@
 #include "commands.h"
 #include "input.h"
 #include "json_body.h"
+#include "pages.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::cli {
@@ -60,7 +61,7 @@ void print_schedule(Session& session, const json& s) {
   const json& spec = spec_of(s);
   const auto line = [&session](std::string label, const std::string& text) {
     label.resize(14, ' ');
-    session.print(label + harmless(text) + "\n");
+    session.print(label + one_line(text) + "\n");
   };
   line("schedule", text_of(s, "name") + " (" + text_of(s, "state") + ")");
   line("task", text_of(spec, "task"));
@@ -97,36 +98,22 @@ int print_answer(Session& session, const Session::Answer& answer) {
 }  // namespace
 
 int schedules_list(Session& session) {
-  std::string cursor;
-  Table table({"NAME", "STATE", "TASK", "CRON", "TIME ZONE", "NEXT (UTC)", "STARTED"}, {6});
-  bool any = false;
-  do {
-    const Session::Answer answer =
-        session.ask({.path = "/schedules?limit=1000" +
-                             (cursor.empty() ? "" : "&cursor=" + percent_encode(cursor))});
-    if (!answer) return answer.exit;
-    if (session.json()) {
-      session.print_json(answer.response.body);
-      return kExitOk;
-    }
-    const json body = parse_body(answer.response.body).value_or(json::object());
-    if (has(body, "schedules")) {
-      for (const json& s : body["schedules"]) {
-        const json& spec = spec_of(s);
-        table.add({harmless(text_of(s, "name")), harmless(text_of(s, "state")),
-                   harmless(text_of(spec, "task")), harmless(text_of(spec, "cron")),
-                   harmless(text_of(spec, "time_zone")), time_or_dash(s, "next_tick"),
-                   grouped(number_of(s, "started"))});
-        any = true;
-      }
-    }
-    cursor = text_of(body, "next_cursor");
-  } while (!cursor.empty());
-  if (any) {
-    session.print(table.text(session.out()));
-  } else {
+  json schedules;
+  const int read = all_pages(session, "/schedules", "schedules", schedules);
+  if (read != kExitOk || session.json()) return read;
+  if (schedules.empty()) {
     session.note("no schedules");
+    return kExitOk;
   }
+  Table table({"NAME", "STATE", "TASK", "CRON", "TIME ZONE", "NEXT (UTC)", "STARTED"}, {6});
+  for (const json& s : schedules) {
+    const json& spec = spec_of(s);
+    table.add({harmless(text_of(s, "name")), harmless(text_of(s, "state")),
+               harmless(text_of(spec, "task")), harmless(text_of(spec, "cron")),
+               harmless(text_of(spec, "time_zone")), time_or_dash(s, "next_tick"),
+               grouped(number_of(s, "started"))});
+  }
+  session.print(table.text(session.out()));
   return kExitOk;
 }
 

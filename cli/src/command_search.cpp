@@ -193,7 +193,9 @@ int runs_purge(Session& session, const RunsPurgeOptions& options) {
         "is meant, or look first with --dry-run");
   }
   const Purged purged = purge_all(session, options);
-  if (purged.exit != kExitOk && purged.exit != kExitStillRunning) return purged.exit;
+  // What was removed before a failure is said too.
+  const bool some = purged.runs > 0 || purged.matched > 0;
+  if (purged.exit != kExitOk && purged.exit != kExitStillRunning && !some) return purged.exit;
   if (session.json()) {
     JsonObject object;
     object.boolean("dry_run", options.dry_run).number("matched", purged.matched);
@@ -228,7 +230,12 @@ int tasks_retention(Session& session, const RetentionOptions& options) {
     return kExitOk;
   }
   const json kept = parse_body(answer.response.body).value_or(json::object());
-  const auto shown = [](std::int64_t ms) { return ms == 0 ? "for ever" : show_duration_ms(ms); };
+  const auto shown = [](std::int64_t ms) {
+    constexpr std::int64_t kDay = 86'400'000;
+    if (ms == 0) return std::string("for ever");
+    if (ms % kDay != 0) return show_duration_ms(ms);
+    return grouped(ms / kDay) + (ms == kDay ? " day" : " days");
+  };
   session.print("completed: " + shown(number_of(kept, "completed_ms")) + "\n" +
                 "failed:    " + shown(number_of(kept, "failed_ms")) + "\n");
   return kExitOk;

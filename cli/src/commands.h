@@ -100,7 +100,7 @@ struct RunsForkOptions {
   std::int64_t id = 0;
   std::int64_t call = 0;
   std::optional<std::int64_t> position;
-  std::string input, result, error;  // JSON, @file, or - for standard input; empty: none
+  std::optional<std::string> input, result, error;  // JSON, @file, or - for standard input
   int version = 0;
 };
 int runs_fork(Session& session, const RunsForkOptions& options);

@@ -72,6 +72,31 @@ std::int64_t epoch_ms(std::string_view iso) {
   return minutes * 60'000 + second * 1'000 + std::max<std::int64_t>(ms, 0);
 }
 
+// Escapes what would begin another row, or another column.
+std::string without_line_ends(std::string text) {
+  for (std::size_t at = 0; (at = text.find_first_of("\n\t", at)) != std::string::npos; at += 2) {
+    text.replace(at, 1, text[at] == '\n' ? "\\n" : "\\t");
+  }
+  return text;
+}
+
+// Escapes U+200E, U+200F, U+202A to U+202E and U+2066 to U+2069.
+std::string without_directions(std::string text) {
+  for (std::size_t at = text.find('\xE2'); at != std::string::npos;
+       at = text.find('\xE2', at + 1)) {
+    const std::string_view c = character_at(text, at);
+    if (c.size() != 3) continue;
+    const int code = 0x2000 | (c[1] & 0x3F) << 6 | (c[2] & 0x3F);
+    const bool turns = code == 0x200E || code == 0x200F || (code >= 0x202A && code <= 0x202E) ||
+                       (code >= 0x2066 && code <= 0x2069);
+    if (!turns) continue;
+    char escaped[8];
+    std::snprintf(escaped, sizeof escaped, "\\u%04x", static_cast<unsigned>(code));
+    text.replace(at, 3, escaped);
+  }
+  return text;
+}
+
 }  // namespace
 
 Terminal terminal_of(std::FILE* stream) {
@@ -109,8 +134,10 @@ std::string harmless(std::string_view text) {
     if (at < text.size()) out.push_back(text[at]);
     line_start = at + 1;
   }
-  return out;
+  return without_directions(std::move(out));
 }
+
+std::string one_line(std::string_view text) { return without_line_ends(harmless(text)); }
 
 std::size_t width_of(std::string_view text) {
   std::size_t columns = 0;
@@ -151,6 +178,7 @@ Table::Table(std::vector<std::string> head, std::vector<std::size_t> right)
 
 void Table::add(std::vector<std::string> cells) {
   cells.resize(rows_.front().size());
+  for (std::string& cell : cells) cell = without_line_ends(std::move(cell));
   rows_.push_back(std::move(cells));
 }
 

@@ -24,15 +24,18 @@ std::string paint(const Terminal& terminal, Colour colour, std::string_view text
 Colour status_colour(std::string_view run_or_stack_status);
 
 // Text that came from elsewhere, made harmless for a terminal: control characters but newline and
-// tab are escaped.
+// tab are escaped, and so is what changes the direction of writing.
 std::string harmless(std::string_view text);
+// The same on one line: newline and tab are escaped too.
+std::string one_line(std::string_view text);
 
 // Number of columns the text takes, colour sequences not counted.
 std::size_t width_of(std::string_view text);
 // Cuts to at most `columns` columns, ending in "…" if something was cut. No colour sequences.
 std::string fit(std::string_view text, std::size_t columns);
 
-// Left-aligned columns two spaces apart; those named in `right` are right-aligned.
+// Left-aligned columns two spaces apart; those named in `right` are right-aligned. Line ends within
+// cells are escaped: nobody's text can look like a row.
 class Table {
  public:
   explicit Table(std::vector<std::string> head, std::vector<std::size_t> right = {});

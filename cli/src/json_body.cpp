@@ -70,6 +70,20 @@ std::optional<json> parse_body(std::string_view text) {
   return parsed;
 }
 
+bool is_true(const json& object, const char* key) {
+  return has(object, key) && object[key] == true;
+}
+
+const json& object_of(const json& object, const char* key) {
+  static const json none = json::object();
+  return has(object, key) && object[key].is_object() ? object[key] : none;
+}
+
+const json& list_of(const json& object, const char* key) {
+  static const json none = json::array();
+  return has(object, key) && object[key].is_array() ? object[key] : none;
+}
+
 bool has(const json& object, const char* key) {
   return object.is_object() && object.contains(key) && !object[key].is_null();
 }

@@ -1,14 +1,19 @@
 #include "sequential/cli/main.h"
 
+#include <fcntl.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <sstream>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -31,7 +36,8 @@ constexpr std::int64_t kDelayMsMax = 366ll * 24 * 3'600'000;  // as the server h
 constexpr const char* kFooter = R"(
 Exit codes: 0 done, 1 the run failed, was cancelled or is paused, 2 wrong arguments or
 configuration, 3 no server answers, 4 no such task, run, schedule or key, 5 the server refused,
-6 the server failed or is busy: try again, 7 stopped waiting, the run goes on.
+6 the server failed or is busy: try again, 7 stopped waiting, the run goes on, 8 the output could
+not be written.
 
 Environment: SEQUENTIAL_SERVER, SEQUENTIAL_TOKEN_FILE, SEQUENTIAL_ESBUILD, NO_COLOR; `serve` also
 reads SEQUENTIAL_ + the name of any setting, such as SEQUENTIAL_SERVER_PORT for server.port.)";
@@ -67,15 +73,31 @@ class CommandLine {
   CommandLine& operator=(const CommandLine&) = delete;
 
   int parse_and_run(int argc, const char* const* argv) {
+    for (int i = 1; i < argc; ++i) {  // CLI11 would take the next argument for its value
+      const std::string_view argument = argv[i];
+      if (!argument.starts_with("--") || !argument.ends_with('=')) continue;
+      std::fprintf(main_.err, "error: %s has no value after the sign\n",
+                   one_line(argument).c_str());
+      return kExitUsage;
+    }
     try {
       app_.parse(argc, argv);
     } catch (const CLI::ParseError& error) {  // CLI11 reports by throwing, --help too
       return finish_parsing(error, argc, argv);
     }
-    return action_();
+    return written(action_());
   }
 
  private:
+  // What was printed may be all that there is of an answer: not to have written it is a failure.
+  int written(int exit) const {
+    errno = 0;
+    if (std::fflush(main_.out) == 0 && std::ferror(main_.out) == 0) return exit;
+    const char* const why = errno != 0 ? std::strerror(errno) : "see above";
+    std::fprintf(main_.err, "error: the output could not be written: %s\n", why);
+    return exit == kExitOk ? static_cast<int>(kExitOutput) : exit;
+  }
+
   int finish_parsing(const CLI::ParseError& error, int argc, const char* const* argv) {
     if (error.get_exit_code() == 0) {  // --help, --version
       std::ostringstream out, err;
@@ -96,6 +118,11 @@ class CommandLine {
   }
 
   int with_session(const std::function<int(Session&)>& what) {
+    // A connection would take its number, and the answer be written to that.
+    if (::fcntl(::fileno(main_.out), F_GETFD) < 0) {
+      std::fputs("error: standard output is closed: there is nowhere to print to\n", main_.err);
+      return kExitOutput;
+    }
     std::string token;
     if (!token_file_.empty()) {
       auto read = read_file(token_file_, kTokenBytesMax);
@@ -184,9 +211,13 @@ class CommandLine {
     on(show, [this](Session& session) { return tasks_show(session, task_); });
     auto* keep = group->add_subcommand("retention", "How long ended runs of a task are kept");
     keep->add_option("name", retention_.task, "Name of the task")->required();
-    keep->add_option("--completed", retention_.completed, "Completed runs: 30d, 12h … or forever");
-    keep->add_option("--failed", retention_.failed, "Runs that failed or were cancelled");
-    keep->add_flag("--reset", retention_.forget, "As the task's options or the settings say");
+    auto* completed = keep->add_option("--completed", retention_.completed,
+                                       "Completed runs: 30d, 12h … or forever");
+    auto* failed =
+        keep->add_option("--failed", retention_.failed, "Runs that failed or were cancelled");
+    keep->add_flag("--reset", retention_.forget, "As the task's options or the settings say")
+        ->excludes(completed)
+        ->excludes(failed);
     on(keep, [this](Session& session) { return tasks_retention(session, retention_); });
   }
 
@@ -256,8 +287,12 @@ class CommandLine {
 
   // "orders=12", "orders>10"
   static std::pair<std::string, std::string> attribute_of(const std::string& text) {
-    const auto at = std::min(text.find_first_of("=<>"), text.size());
-    const std::size_t skip = at < text.size() && text[at] == '=' ? 1 : 0;
+    const auto at = text.find_first_of("=<>");
+    if (at == 0 || at == std::string::npos) {
+      throw CLI::ValidationError("--attr",
+                                 "takes NAME=VALUE, NAME<N or NAME>N, not '" + text + "'");
+    }
+    const std::size_t skip = text[at] == '=' ? 1 : 0;
     return {"attr." + text.substr(0, at), text.substr(at + skip)};
   }
 
@@ -346,7 +381,7 @@ class CommandLine {
     }
     if (action == "cancel") add_cancel_options(*command, *id);
     const auto filter = [&](const char* name, auto& target, const char* help) {
-      command->add_option(name, target, help)->excludes(id);
+      return command->add_option(name, target, help)->excludes(id);
     };
     filter("--task", o.task, "Runs of this task");
     filter("--status", o.status, "Runs in this status");
@@ -354,7 +389,7 @@ class CommandLine {
     filter("--after", o.after, "Created at or after this time (UTC)");
     filter("--before", o.before, "Created before this time (UTC)");
     filter("--tag", o.tag, "Runs with this tag: NAME or NAME=VALUE");
-    filter("--limit", o.limit, "At most so many");
+    filter("--limit", o.limit, "At most so many")->check(positive_number());
     command->add_flag("--all", o.all, "Whatever the run")->excludes(id);
     command->add_flag("--dry-run", o.dry_run, "Only count them")->excludes(id);
     command->add_flag("--yes", o.yes, "Do not ask");
@@ -426,7 +461,8 @@ class CommandLine {
   }
 
   void add_schedules_set(CLI::App* group) {
-    auto* set = group->add_subcommand("set", "Make a schedule, or replace it");
+    auto* set = group->add_subcommand(
+        "set", "Make a schedule, or replace it whole: what is not given is not kept");
     ScheduleSetOptions& o = schedule_;
     set->add_option("name", o.name, "Name of the schedule")->required();
     set->add_option("--task", o.task, "Name of the task")->required();

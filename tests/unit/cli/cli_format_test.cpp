@@ -33,6 +33,13 @@ TEST(Format, TimesAreSubtractedAcrossDays) {
   EXPECT_EQ(ms_between("nonsense, not a time", "2026-03-01T00:00:00Z"), -1);
 }
 
+TEST(Format, NobodysTextTurnsTheTerminalsAround) {
+  EXPECT_EQ(harmless("a\xE2\x80\xAE"
+                     "b\xE2\x81\xA9 \xE2\x82\xAC\n"),
+            "a\\u202eb\\u2069 \xE2\x82\xAC\n");
+  EXPECT_EQ(one_line("a\nb\tc"), "a\\nb\\tc");
+}
+
 TEST(Format, TablesAlignWhateverTheAlphabet) {
   Table table({"NAME", "N"}, {1});
   table.add({"é漢", "1"});

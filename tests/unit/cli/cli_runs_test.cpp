@@ -1,9 +1,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "fake_server.h"
 #include "harness.h"
@@ -40,6 +43,56 @@ TEST(RunsList, SaysWhenThereAreNone) {
   const Ran ran = run_with({"runs", "list", "--server", server.url()});
   EXPECT_EQ(ran.out, "");
   EXPECT_EQ(ran.err, "no runs\n");
+}
+
+TEST(RunsList, AnotherPrintsNoRowsThatTextsOfRunsMadeUp) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeReply{.status = 200, .body = R"({"runs":[
+      {"id":1,"task":"a\n  2  forged","version":1,"status":"queued","calls":0,
+       "created_at":"2026-11-21T09:00:00.000Z"}],"next_cursor":null})"};
+  });
+  const Ran ran = run_with({"runs", "list", "--server", server.url()});
+  EXPECT_EQ(std::count(ran.out.begin(), ran.out.end(), '\n'), 2) << ran.out;
+  EXPECT_THAT(ran.out, HasSubstr("a\\n  2  forged"));
+}
+
+TEST(Arguments, ThatSayNothingAreNotTakenForSomethingElse) {
+  FakeServer server([](const FakeRequest&) { return FakeReply{.status = 200, .body = "{}"}; });
+  const std::vector<std::vector<std::string>> wrong = {
+      {"runs", "purge", "--tag=", "--dry-run"},
+      {"runs", "purge", "--attr", "foo", "--yes"},
+      {"runs", "list", "--attr", "=x"},
+      {"runs", "retry", "--task", "t", "--limit", "0"},
+      {"runs", "retry", "--task", "t", "--limit", "-3"},
+      {"runs", "fork", "3", "--call", "1", "--result", ""},
+      {"runs", "fork", "3", "--input", ""},
+      {"tasks", "retention", "t", "--reset", "--completed", "3d"}};
+  for (std::vector<std::string> arguments : wrong) {
+    arguments.insert(arguments.end(), {"--server", server.url()});
+    const Ran ran = run_with(arguments);
+    EXPECT_EQ(ran.exit, kExitUsage) << arguments[1] << " " << arguments[2] << ran.out;
+    EXPECT_THAT(ran.err, HasSubstr("error: "));
+  }
+  EXPECT_TRUE(server.requests().empty());
+}
+
+TEST(Output, ThatCannotBeWrittenIsAFailure) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeReply{.status = 200, .body = R"({"runs":[],"next_cursor":null})"};
+  });
+  Main main;
+  main.out = std::fopen("/dev/full", "w");
+  ASSERT_NE(main.out, nullptr);
+  const Ran ran = run_with({"runs", "list", "--json", "--server", server.url()}, "", main);
+  EXPECT_EQ(ran.exit, kExitOutput);
+  EXPECT_THAT(ran.err, HasSubstr("could not be written"));
+}
+
+TEST(RunsReplay, AnAnswerOfAnotherShapeIsNoCrash) {
+  FakeServer server([](const FakeRequest&) {
+    return FakeReply{.status = 200, .body = R"({"same":"x","difference":3,"next":{}})"};
+  });
+  EXPECT_EQ(run_with({"runs", "replay", "4", "--server", server.url()}).exit, kExitRunFailed);
 }
 
 TEST(RunsShow, ShowsTheRunItsPayloadsAndItsLastCalls) {

@@ -43,7 +43,7 @@ int call(const Main& main, const std::vector<std::string>& arguments) {
 
 Ran run_with(const std::vector<std::string>& arguments, const std::string& input, Main main) {
   main.in = std::tmpfile();
-  main.out = std::tmpfile();
+  if (main.out == stdout) main.out = std::tmpfile();
   main.err = std::tmpfile();
   std::fwrite(input.data(), 1, input.size(), main.in);
   std::rewind(main.in);

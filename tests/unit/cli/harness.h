@@ -16,7 +16,8 @@ struct Ran {
   std::string out, err;
 };
 
-// `arguments` without the program's name. The environment's SEQUENTIAL_… are cleared first.
+// `arguments` without the program's name. Another output than stdout is used as it is. The
+// environment's SEQUENTIAL_… are cleared first.
 Ran run_with(const std::vector<std::string>& arguments, const std::string& input = "",
              Main main = {});
 

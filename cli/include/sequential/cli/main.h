@@ -17,13 +17,14 @@ namespace sequential::cli {
 
 enum ExitCode : int {
   kExitOk = 0,
-  kExitRunFailed = 1,    // the run ended failed or cancelled, or is paused
-  kExitUsage = 2,        // wrong arguments, unreadable file, invalid configuration
-  kExitUnreachable = 3,  // no server, or it did not answer in time
-  kExitNotFound = 4,     // no such task, run or key
-  kExitRefused = 5,      // the server refused: not allowed, in conflict, over a limit, invalid
-  kExitServer = 6,       // the server failed or is overloaded; trying again may help
+  kExitRunFailed = 1,     // the run ended failed or cancelled, or is paused
+  kExitUsage = 2,         // wrong arguments, unreadable file, invalid configuration
+  kExitUnreachable = 3,   // no server, or it did not answer in time
+  kExitNotFound = 4,      // no such task, run or key
+  kExitRefused = 5,       // the server refused: not allowed, in conflict, over a limit, invalid
+  kExitServer = 6,        // the server failed or is overloaded; trying again may help
   kExitStillRunning = 7,  // --wait ended (--timeout, Ctrl-C) before the run did; it goes on
+  kExitOutput = 8,        // standard output took not all that was printed
 };
 
 // What `serve` was given. The environment is read by whoever loads the configuration.

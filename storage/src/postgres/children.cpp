@@ -31,7 +31,8 @@ Answered<Submitted> start_child(const Try& attempt, const ChildStart& start) {
   child.status = run_status_from(rows.text(0, 4)).value_or(RunStatus::queued);
   child.created_at = rows.time(0, 5);
   child.existing = rows.boolean(0, 6);
-  attempt.acknowledged({Witness::Kind::run, child.run.value, child.created_at.ms, 0});
+  attempt.acknowledged(
+      {Witness::Kind::run, child.run.value, child.created_at.ms, 0, child.run.value});
   if (!rows.null(0, 7)) {
     Work& work = child.work.emplace();
     work.grant = {child.root, child.run, 1};

@@ -37,9 +37,11 @@ struct Witness {
     ids,       // stack run ids up to `id` are given out
     function,  // a task function `id`, published by the transition `token`
   };
-  Kind kind = Kind::run;
-  std::int64_t id = 0, number = 0, token = 0;
-  std::int64_t run = 0;  // the task run it is of: once that is removed, it is not expected
+  // `of`: the task run that it belongs to; 0: to none. Once that run is removed, it is not expected.
+  Witness(Kind what, std::int64_t which, std::int64_t counted, std::int64_t by, std::int64_t of)
+      : kind(what), id(which), number(counted), token(by), run(of) {}
+  Kind kind;
+  std::int64_t id, number, token, run;
 };
 
 class History {

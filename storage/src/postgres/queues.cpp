@@ -47,7 +47,7 @@ Answered<Admission> admit(const Try& attempt, const std::string& task,
     work.lease_until = rows.time(0, 4);
     work.task_function_id = TaskFunctionId(functions[i]);
     work.task_name = task;
-    attempt.acknowledged({Witness::Kind::claim, wake.root.value, epochs[i], 0});
+    attempt.acknowledged({Witness::Kind::claim, wake.root.value, epochs[i], 0, runs[i]});
   }
   admission.more = rows.boolean(0, 5);
   if (const auto next = rows.integer_if(0, 6)) admission.next_in = Millis{*next};

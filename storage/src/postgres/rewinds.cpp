@@ -58,7 +58,7 @@ Answered<Rewound> fork_run(const Try& attempt, const Fork& fork, TaskRunId floor
   if (auto error = told(rows)) return Result<Rewound>(*std::move(error));
   Rewound made = rewound(rows, rows.id<TaskRunId>(0, 2), 3);
   made.existing = rows.boolean(0, 5);
-  attempt.acknowledged({Witness::Kind::run, made.run.value, rows.integer(0, 6), 0});
+  attempt.acknowledged({Witness::Kind::run, made.run.value, rows.integer(0, 6), 0, made.run.value});
   return Result<Rewound>(std::move(made));
 }
 

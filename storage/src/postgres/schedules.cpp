@@ -162,8 +162,9 @@ Answered<ScheduleFired> fire_schedule(const Try& attempt, const ScheduleStatemen
   fired.previous = rows.id<TaskRunId>(0, 3);
   if (fired.what == What::started) {
     fired.submitted = read_submitted(rows, f.submission);
+    const std::int64_t run = fired.submitted->run.value;
     attempt.acknowledged(
-        {Witness::Kind::run, fired.submitted->run.value, fired.submitted->created_at.ms, 0});
+        {Witness::Kind::run, run, fired.submitted->created_at.ms, 0, run});
   } else {
     attempt.context.history.acknowledged();
   }

@@ -40,12 +40,14 @@ Answered<SignalTaken> take_signal(const Try& attempt, const SignalTake& take) {
   SignalTaken taken;
   auto wake = wake_of(rows, kWoken, take.call.run);
   if (rows.text(0, kState) == "waits") {
-    attempt.acknowledged({Witness::Kind::claim, take.call.id.value, take.call.epoch, 0});
+    attempt.acknowledged(
+        {Witness::Kind::claim, take.call.id.value, take.call.epoch, 0, take.call.run.value});
     if (!rows.null(0, kDueIn)) taken.due_in = Millis{rows.integer(0, kDueIn)};
     taken.wake = std::move(wake);
     return Result<SignalTaken>(std::move(taken));
   }
-  attempt.acknowledged({Witness::Kind::end, take.call.id.value, 0, attempt.token});
+  attempt.acknowledged(
+      {Witness::Kind::end, take.call.id.value, 0, attempt.token, take.call.run.value});
   taken.failed = rows.text(0, kState) == "failed";
   taken.payload = rows.bytes(0, kPayload);
   OutcomeRecorded& recorded = taken.recorded.emplace();
@@ -63,7 +65,8 @@ Answered<SignalSent> sent_of(const Try& attempt, const Rows& rows) {
   sent.delivered = rows.boolean(0, kDelivered);
   sent.existing = rows.boolean(0, kExisting);
   if (!rows.null(0, kCall)) {
-    attempt.acknowledged({Witness::Kind::end, rows.integer(0, kCall), 0, attempt.token});
+    attempt.acknowledged({Witness::Kind::end, rows.integer(0, kCall), 0, attempt.token,
+                          rows.integer(0, kRun)});
   } else if (!sent.existing) {
     attempt.context.history.acknowledged();
   }
@@ -106,7 +109,8 @@ Answered<OutcomeRecorded> new_webhook(const Try& attempt, const WebhookNew& webh
   add_lease(params, webhook.handoff);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.create_webhook, params));
   if (auto error = told(rows)) return Result<OutcomeRecorded>(*std::move(error));
-  attempt.acknowledged({Witness::Kind::end, webhook.call.id.value, 0, attempt.token});
+  attempt.acknowledged(
+      {Witness::Kind::end, webhook.call.id.value, 0, attempt.token, webhook.call.run.value});
   // Of the type outcome_answer
   enum : int { kDeliveredAs = 2, kAt, kRoot = 6, kWoken, kEpoch };
   OutcomeRecorded recorded;

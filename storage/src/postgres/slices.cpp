@@ -163,7 +163,7 @@ Answer<std::vector<std::int64_t>> new_stack_run_ids(const Try& attempt, int coun
   params.add(count);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.stack_run_ids, params));
   std::vector<std::int64_t> ids = rows.integers(0, 0);
-  if (!ids.empty()) attempt.acknowledged({Witness::Kind::ids, ids.back(), 0, 0});
+  if (!ids.empty()) attempt.acknowledged({Witness::Kind::ids, ids.back(), 0, 0, 0});
   return ids;
 }
 

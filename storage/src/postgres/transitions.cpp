@@ -123,7 +123,7 @@ Answered<Published> publish(const Try& attempt, const Publication& p) {
   published.version = rows.small(0, 1);
   published.created = rows.boolean(0, 2);
   if (published.created) {
-    attempt.acknowledged({Witness::Kind::function, published.id.value, 0, attempt.token});
+    attempt.acknowledged({Witness::Kind::function, published.id.value, 0, attempt.token, 0});
   }
   return Result<Published>(published);
 }

@@ -212,7 +212,7 @@ TEST_F(HistoryTest, AMarkIsNeverRaisedInADatabaseThatLacksTheOneBefore) {
 TEST_F(HistoryTest, WhatOneNodeMissesStopsTheOthers) {
   Node a = node();
   Node b = node();
-  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
   EXPECT_TRUE(a.misses_something());
   EXPECT_NE(a.history.why().message.find("task run 4711"), std::string::npos);
   EXPECT_TRUE(b.misses_something());
@@ -248,9 +248,9 @@ TEST_F(HistoryTest, TablesThatAreGoneAreALoss) {
 
 TEST_F(HistoryTest, OnlyTheNewestAreRemembered) {
   Node a = node();
-  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
   for (int i = 0; i < 1'000; ++i) {
-    a.history.acknowledged({Witness::Kind::function, function_.value, 0, 0});
+    a.history.acknowledged({Witness::Kind::function, function_.value, 0, 0, 0});
   }
   ask("UPDATE task_functions SET token = 0");
   EXPECT_FALSE(a.misses_something());
@@ -259,7 +259,7 @@ TEST_F(HistoryTest, OnlyTheNewestAreRemembered) {
 TEST_F(HistoryTest, WithStrictOffALossIsToldAndAccepted) {
   options_.strict = false;
   Node a = node();
-  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
   EXPECT_FALSE(a.misses_something());
   EXPECT_FALSE(a.misses_something());
 }
@@ -276,7 +276,7 @@ TEST_F(HistoryTest, AServerThatKeepsItsPositionToItselfIsWatchedAllTheSame) {
   {
     Node a = node();
     EXPECT_FALSE(a.misses_something());
-    a.history.acknowledged({Witness::Kind::run, 4711, 1, 0});
+    a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
     EXPECT_TRUE(a.misses_something());
   }
   ask("GRANT" + functions + "TO PUBLIC; DROP OWNED BY " + role + "; DROP ROLE " + role);

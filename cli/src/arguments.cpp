@@ -135,6 +135,23 @@ CLI::Validator run_id() {
   return number(1, std::numeric_limits<std::int64_t>::max(), "must be a positive whole number");
 }
 
+std::pair<std::string, std::string> attribute_of(const std::string& text) {
+  const auto at = text.find_first_of("=<>");
+  if (at == 0 || at == std::string::npos) {
+    throw CLI::ValidationError("--attr", "takes NAME=VALUE, NAME<N or NAME>N, not '" + text + "'");
+  }
+  const std::size_t skip = text[at] == '=' ? 1 : 0;
+  return {"attr." + text.substr(0, at), text.substr(at + skip)};
+}
+
+std::string empty_value(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view argument = argv[i];
+    if (argument.starts_with("--") && argument.ends_with('=')) return one_line(argument);
+  }
+  return "";
+}
+
 std::string explain(const CLI::App& app, const CLI::ParseError& error, int argc,
                     const char* const* argv) {
   const bool about_names = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr ||

@@ -13,7 +13,6 @@
 #include <map>
 #include <sstream>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -73,11 +72,8 @@ class CommandLine {
   CommandLine& operator=(const CommandLine&) = delete;
 
   int parse_and_run(int argc, const char* const* argv) {
-    for (int i = 1; i < argc; ++i) {  // CLI11 would take the next argument for its value
-      const std::string_view argument = argv[i];
-      if (!argument.starts_with("--") || !argument.ends_with('=')) continue;
-      std::fprintf(main_.err, "error: %s has no value after the sign\n",
-                   one_line(argument).c_str());
+    if (const std::string empty = empty_value(argc, argv); !empty.empty()) {
+      std::fprintf(main_.err, "error: %s has no value after the sign\n", empty.c_str());
       return kExitUsage;
     }
     try {
@@ -283,17 +279,6 @@ class CommandLine {
             "Only runs with this attribute; also NAME<N and NAME>N")
         ->type_name("NAME=VALUE")
         ->allow_extra_args(false);
-  }
-
-  // "orders=12", "orders>10"
-  static std::pair<std::string, std::string> attribute_of(const std::string& text) {
-    const auto at = text.find_first_of("=<>");
-    if (at == 0 || at == std::string::npos) {
-      throw CLI::ValidationError("--attr",
-                                 "takes NAME=VALUE, NAME<N or NAME>N, not '" + text + "'");
-    }
-    const std::size_t skip = text[at] == '=' ? 1 : 0;
-    return {"attr." + text.substr(0, at), text.substr(at + skip)};
   }
 
   void add_runs() {

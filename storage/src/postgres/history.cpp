@@ -76,7 +76,13 @@ History::History(const std::string& schema, bool strict, const Clock& clock)
 
 History::Expected History::expected() const {
   const std::lock_guard lock(mutex_);
-  return {{witnesses_.begin(), witnesses_.end()}, marks_, acknowledged_, cleared_, incident_};
+  return {{witnesses_.begin(), witnesses_.end()},
+          marks_,
+          acknowledged_,
+          cleared_,
+          incident_,
+          losses_,
+          tables_gone_};
 }
 
 Error History::why() const {
@@ -108,11 +114,7 @@ std::optional<DbError> History::begin(Connection& connection) {
   kept.add(kMarkKeptMs);
   const auto tidied = connection.run(tidy, kept, false);
   if (const auto* error = error_of(tidied)) return *error;
-  const Statement enter("INSERT INTO " + meta_ + " (key, value) VALUES ('mark:' || $1::text, " +
-                        now + ") ON CONFLICT (key) DO UPDATE SET value = excluded.value");
-  Params self;
-  self.add(std::string_view(self_));
-  const auto entered = connection.run(enter, self, false);
+  const auto entered = enter(connection);
   if (const auto* error = error_of(entered)) return *error;
   auto asked = ask(connection, {});
   if (const auto* error = error_of(asked)) return *error;
@@ -126,6 +128,16 @@ std::optional<DbError> History::begin(Connection& connection) {
   marked_at_ = clock_.monotonic();
   begun_ = true;
   return std::nullopt;
+}
+
+Answer<Rows> History::enter(Connection& connection) {
+  const Statement enter("INSERT INTO " + meta_ + " (key, value) VALUES ('mark:' || $1::text, " +
+                        schema_ +
+                        "now_ms(0)) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+                        " RETURNING value");
+  Params self;
+  self.add(std::string_view(self_));
+  return connection.run(enter, self, false);
 }
 
 Answer<History::Found> History::ask(Connection& connection, const std::vector<Known>& witnesses) {
@@ -197,7 +209,10 @@ std::optional<DbError> History::look(Connection& connection, bool is_new) {
   if (const auto* error = error_of(asked)) {
     // Tables that are gone are a database that went back to before they were made.
     if (error->sqlstate == "42P01" || error->sqlstate == "3F000" || error->sqlstate == "42883") {
-      lost(connection, Found{}, "its tables");
+      if (must_be.tables_gone) return std::nullopt;  // which was told and accepted
+      Found nothing;
+      nothing.tables_gone = true;
+      if (!lost(connection, must_be, nothing, "its tables")) return look(connection, is_new);
       return std::nullopt;
     }
     return DbError{DbError::Fate::disconnected, error->sqlstate, error->message};
@@ -205,7 +220,8 @@ std::optional<DbError> History::look(Connection& connection, bool is_new) {
   const Found& found = std::get<Found>(asked);
   const std::string what = lacking(must_be, found);
   if (what.empty()) return all_there(must_be, found, is_new);
-  lost(connection, found, what);
+  // All connections come back at once, and one loss is told once: whoever is second looks again.
+  if (!lost(connection, must_be, found, what)) return look(connection, is_new);
   return std::nullopt;
 }
 
@@ -239,6 +255,11 @@ std::optional<DbError> History::all_there(const Expected& expected, const Found&
                                           bool is_new) {
   const MonoTime now = clock_.monotonic();
   const std::lock_guard lock(mutex_);
+  if (losses_ != expected.losses) {
+    // Another connection lacks what this one has: this may be what was the primary before.
+    return DbError{DbError::Fate::disconnected, "", "it has just lost what it had acknowledged"};
+  }
+  tables_gone_ = false;
   learn_marks(found, now);
   if (found.cleared != expected.cleared) {
     cleared_ = found.cleared;
@@ -264,11 +285,13 @@ std::optional<DbError> History::all_there(const Expected& expected, const Found&
   return std::nullopt;
 }
 
-void History::lost(Connection& connection, const Found& found, const std::string& what) {
+bool History::lost(Connection& connection, const Expected& expected, const Found& found,
+                   const std::string& what) {
   const std::string now = at_position(found.timeline, found.position);
   {
     const std::lock_guard lock(mutex_);
-    if (gone_back_) return;
+    if (gone_back_) return true;
+    if (losses_ != expected.losses) return false;
     const std::string before = at_position(timeline_, position_);
     why_ = Error(Errc::database_went_back,
                  "the database went back in time: it lacks " + what +
@@ -285,7 +308,11 @@ void History::lost(Connection& connection, const Found& found, const std::string
       cleared_ = found.cleared;
       incident_ = found.incident;
       timeline_ = found.timeline;
-      forget(acknowledged_);
+      position_ = found.position;
+      tables_gone_ = found.tables_gone;
+      forget(expected.acknowledged);  // what came since was not looked for
+      ++losses_;
+      era_.fetch_add(1);  // connections to what was the primary before know of no loss
     }
   }
   if (strict_) {
@@ -295,6 +322,7 @@ void History::lost(Connection& connection, const Found& found, const std::string
     log_warn("the database lost what it had acknowledged; strict is off, so work goes on",
              {{"lacking", what}});
   }
+  return true;
 }
 
 // Nodes that miss nothing themselves. One that cannot be told finds out by the marks.
@@ -313,29 +341,33 @@ void History::tell_others(Connection& connection) {
 }
 
 // `through`: what is acknowledged by then is covered by the mark, if it is found to be there.
-std::optional<DbError> History::raise_mark(Connection& connection, std::int64_t& through) {
+std::optional<DbError> History::raise_mark(Connection& connection, std::int64_t& through,
+                                           std::int64_t& losses) {
   std::int64_t known = 0;
   {
     const std::lock_guard lock(mutex_);
     through = marked_;
+    losses = losses_;
     if (acknowledged_ == marked_ && clock_.monotonic() < marked_at_ + kMarkAnyway) {
       return std::nullopt;
     }
     through = acknowledged_;
-    known = marks_[self_];
+    if (const auto own = marks_.find(self_); own != marks_.end()) known = own->second;
   }
   const Statement raise("UPDATE " + meta_ + " SET value = greatest(value + 1, " + schema_ +
                         "now_ms(0)) WHERE key = 'mark:' || $1::text AND value >= $2::bigint"
                         " RETURNING value");
   Params params;
   params.add(std::string_view(self_)).add(known);
-  const auto raised = connection.run(raise, params, false);
+  // A loss that was accepted may have taken the row with it.
+  const auto raised = known == 0 ? enter(connection) : connection.run(raise, params, false);
   if (const auto* error = error_of(raised)) {
     return DbError{DbError::Fate::disconnected, error->sqlstate, error->message};
   }
   const Rows& rows = std::get<Rows>(raised);
   if (rows.size() == 0) return std::nullopt;  // it is not there, as will be seen at once
   const std::lock_guard lock(mutex_);
+  if (losses_ != losses) return std::nullopt;  // it may be raised where nobody looks any more
   marks_[self_] = std::max(marks_[self_], rows.integer(0, 0));
   marked_at_ = clock_.monotonic();
   return std::nullopt;
@@ -343,13 +375,13 @@ std::optional<DbError> History::raise_mark(Connection& connection, std::int64_t&
 
 std::optional<DbError> History::tick(Connection& connection) {
   if (!begun_ || gone_back()) return std::nullopt;
-  std::int64_t through = 0;
-  if (auto error = raise_mark(connection, through)) return error;
+  std::int64_t through = 0, losses = 0;
+  if (auto error = raise_mark(connection, through, losses)) return error;
   if (auto error = look(connection, false)) return error;
   // Only now: the mark might have been raised in a database that lacks what came before it.
   if (gone_back()) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  forget(through);
+  if (losses_ == losses) forget(through);
   return std::nullopt;
 }
 

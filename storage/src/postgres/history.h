@@ -37,7 +37,7 @@ struct Witness {
     ids,       // stack run ids up to `id` are given out
     function,  // a task function `id`, published by the transition `token`
   };
-  // `of`: the task run that it belongs to; 0: to none. Once that run is removed, it is not expected.
+  // `of`: the task run it belongs to, 0: none. Once that run is removed, it is not expected.
   Witness(Kind what, std::int64_t which, std::int64_t counted, std::int64_t by, std::int64_t of)
       : kind(what), id(which), number(counted), token(by), run(of) {}
   Kind kind;
@@ -66,8 +66,8 @@ class History {
   bool gone_back() const { return gone_back_.load(std::memory_order_acquire); }
   Error why() const;
 
-  // Counts the failovers seen. What was connected before the newest is connected to what was the
-  // primary before it.
+  // Counts the failovers seen, and the losses accepted. What was connected before the newest may be
+  // connected to what was the primary before it.
   std::uint64_t era() const { return era_.load(std::memory_order_acquire); }
 
  private:
@@ -81,20 +81,29 @@ class History {
     std::vector<Known> witnesses;
     Marks marks;
     std::int64_t acknowledged = 0, cleared = 0, incident = 0;
+    std::int64_t losses = 0;
+    bool tables_gone = false;
   };
   struct Found {  // in the database
     std::int64_t now = 0, cleared = 0, incident = 0;
     Marks marks;
     std::optional<std::size_t> missing;  // the first witness that is not there
     std::string timeline, position;      // of the write-ahead log, where the server tells
+    bool tables_gone = false;            // and so is all of the above
   };
 
   Expected expected() const;
   Answer<Found> ask(Connection& connection, const std::vector<Known>& witnesses);
-  std::optional<DbError> raise_mark(Connection& connection, std::int64_t& through);
+  // Makes this node's row, or renews it, and answers with its value.
+  Answer<Rows> enter(Connection& connection);
+  std::optional<DbError> raise_mark(Connection& connection, std::int64_t& through,
+                                    std::int64_t& losses);
   // What the database lacks, for a person; empty: nothing.
   std::string lacking(const Expected& expected, const Found& found) const;
-  void lost(Connection& connection, const Found& found, const std::string& what);
+  // False: a loss was told and accepted after `expected` was taken, so that is no longer what must
+  // be there.
+  bool lost(Connection& connection, const Expected& expected, const Found& found,
+            const std::string& what);
   void tell_others(Connection& connection);
   std::optional<DbError> all_there(const Expected& expected, const Found& found, bool is_new);
   void learn_marks(const Found& found, MonoTime now);  // under mutex_
@@ -116,6 +125,8 @@ class History {
   MonoTime marked_at_{};
   Marks marks_;
   std::int64_t cleared_ = 0, incident_ = 0;
+  std::int64_t losses_ = 0;   // told and accepted: strict is off
+  bool tables_gone_ = false;  // the newest of them, and they are not back
   std::string timeline_, position_;
   MonoTime others_active_until_{};
   MonoTime settled_at_{};

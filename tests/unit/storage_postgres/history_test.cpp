@@ -5,7 +5,10 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "pg_store_test.h"
 #include "postgres/link.h"
@@ -262,6 +265,121 @@ TEST_F(HistoryTest, WithStrictOffALossIsToldAndAccepted) {
   a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
   EXPECT_FALSE(a.misses_something());
   EXPECT_FALSE(a.misses_something());
+}
+
+// How often something was told to be lost.
+int told(const std::string& log, const std::string& what) {
+  const std::string line = "lacking=\"" + what + "\"";
+  int times = 0;
+  for (auto at = log.find(line); at != std::string::npos; at = log.find(line, at + 1)) ++times;
+  return times;
+}
+
+// Nodes that accept losses. What they tell is kept.
+class LaxHistoryTest : public HistoryTest {
+ protected:
+  LaxHistoryTest() {
+    options_.strict = false;
+    options_.url += " application_name=looking";  // store_ looks too, and is not waited for
+    testing::internal::CaptureStderr();
+  }
+  ~LaxHistoryTest() override {
+    if (!over_) log();
+  }
+  std::string log() {
+    over_ = true;
+    return testing::internal::GetCapturedStderr();
+  }
+  // They know what must be there, and wait for what is there, while that is done.
+  void look_at_once(Node& node, int connections, const std::function<void()>& meanwhile) {
+    std::vector<std::unique_ptr<postgres::Connection>> opened;
+    for (int i = 0; i < connections; ++i) {
+      opened.push_back(std::get<std::unique_ptr<postgres::Connection>>(node.link.connect()));
+    }
+    pqxx::connection blocker(options_.url);
+    pqxx::work lock(blocker);
+    lock.exec("LOCK TABLE \"" + options_.schema + "\".meta IN ACCESS EXCLUSIVE MODE");
+    std::vector<std::thread> looks;
+    for (const auto& connection : opened) {
+      looks.emplace_back(
+          [&node, &connection] { EXPECT_FALSE(node.history.look(*connection, true).has_value()); });
+    }
+    const std::string waiting =
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'looking' AND wait_event_type = 'Lock'";
+    const std::string all = std::to_string(connections);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (ask(waiting) != all && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(ask(waiting), all);
+    meanwhile();
+    lock.abort();
+    for (auto& look : looks) look.join();
+  }
+  bool over_ = false;
+};
+
+TEST_F(LaxHistoryTest, ALossThatSeveralConnectionsFindAtOnceIsToldOnce) {
+  Node a = node();
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
+  look_at_once(a, 3, [] {});
+  EXPECT_FALSE(a.misses_something());
+  const std::string told_in_all = log();
+  EXPECT_EQ(told(told_in_all, "task run 4711"), 1) << told_in_all;
+}
+
+TEST_F(LaxHistoryTest, AfterALossThatIsAcceptedConnectionsMadeBeforeAreNotCurrent) {
+  Node a = node();
+  const auto before = a.history.era();
+  EXPECT_FALSE(a.misses_something());
+  EXPECT_EQ(a.history.era(), before);
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
+  EXPECT_FALSE(a.misses_something());
+  EXPECT_EQ(a.history.era(), before + 1);
+  EXPECT_FALSE(a.misses_something());
+  EXPECT_EQ(a.history.era(), before + 1);
+}
+
+TEST_F(LaxHistoryTest, WhatIsAcknowledgedWhileALossIsFoundIsLookedForAllTheSame) {
+  Node a = node();
+  a.history.acknowledged({Witness::Kind::run, 4711, 1, 0, 4711});
+  look_at_once(a, 1, [&] { a.history.acknowledged({Witness::Kind::run, 4712, 1, 0, 4712}); });
+  EXPECT_FALSE(a.misses_something());
+  const std::string told_in_all = log();
+  EXPECT_EQ(told(told_in_all, "task run 4711"), 1) << told_in_all;
+  EXPECT_EQ(told(told_in_all, "task run 4712"), 1) << told_in_all;
+}
+
+TEST_F(LaxHistoryTest, TablesThatAreGoneAreToldOnceUntilTheyAreBack) {
+  Node a = node();  // store_ may tell of them too, so it is not the lines that are counted
+  const auto before = a.history.era();
+  for (int times = 0; times < 2; ++times) {
+    ask("ALTER TABLE meta RENAME TO elsewhere");
+    for (int looks = 0; looks < 3; ++looks) EXPECT_FALSE(a.misses_something());
+    EXPECT_EQ(a.history.era(), before + 1 + times);
+    ask("ALTER TABLE elsewhere RENAME TO meta");
+    EXPECT_FALSE(a.misses_something());
+  }
+}
+
+TEST_F(LaxHistoryTest, ADatabaseFromBeforeTheNodeWasThereIsToldOnceAndGetsItsMark) {
+  const std::string marks = "SELECT count(*) FROM meta WHERE key LIKE 'mark:%'";
+  const std::string of_others =
+      ask("SELECT string_agg(quote_literal(key), ',') FROM meta WHERE key LIKE 'mark:%'");
+  Node a = node();
+  const std::string of_all = ask(marks);
+  ask("DELETE FROM meta WHERE key LIKE 'mark:%' AND key NOT IN (" + of_others + ")");
+  EXPECT_NE(ask(marks), of_all);
+  for (int i = 0; i < 2; ++i) {
+    a.history.acknowledged();
+    EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+    a.history.acknowledged();
+    EXPECT_FALSE(a.history.tick(*a.connection).has_value());
+  }
+  EXPECT_EQ(ask(marks), of_all);
+  const std::string told_in_all = log();
+  EXPECT_EQ(told(told_in_all, "what this node stored last"), 1) << told_in_all;
 }
 
 TEST_F(HistoryTest, AServerThatKeepsItsPositionToItselfIsWatchedAllTheSame) {

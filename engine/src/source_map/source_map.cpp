@@ -20,7 +20,8 @@ constexpr std::int64_t kNumberMax = std::numeric_limits<int>::max() - 1;  // sho
 // being kept.
 class Reader final : public nlohmann::json_sax<nlohmann::json> {
  public:
-  std::vector<std::string> sources;
+  std::string names;  // of the sources
+  std::vector<std::uint32_t> name_ends;
   std::string root, mappings;
 
   bool null() override { return source(""); }
@@ -49,8 +50,9 @@ class Reader final : public nlohmann::json_sax<nlohmann::json> {
  private:
   bool source(std::string_view name) {
     if (depth_ != 2 || key_ != "sources") return true;
-    sources.push_back(clip_utf8(name, kMapSourceNameBytesMax));
-    return sources.size() <= kMapSourcesMax;
+    names += clip_utf8(name, kMapSourceNameBytesMax);
+    name_ends.push_back(static_cast<std::uint32_t>(names.size()));
+    return name_ends.size() <= kMapSourcesMax && names.size() <= kMapNamesBytesMax;
   }
 
   int depth_ = 0;
@@ -112,6 +114,21 @@ int read_mapping(std::string_view text, std::size_t& at, Cursor& cursor) {
   return count == 1 || count == 4 || count == 5 ? count : -1;
 }
 
+// The maps that are read, the oldest first.
+struct ReadMaps {
+  std::vector<SourceMap*> maps;
+  std::size_t bytes = 0;
+};
+ReadMaps& read_maps() {
+  static ReadMaps all;
+  return all;
+}
+
+template <class T>
+std::size_t bytes_in(const std::vector<T>& list) {
+  return list.capacity() * sizeof(T);
+}
+
 }  // namespace
 
 std::shared_ptr<SourceMap> SourceMap::take_from(std::string& code) {
@@ -128,23 +145,55 @@ std::shared_ptr<SourceMap> SourceMap::take_from(std::string& code) {
   return map;
 }
 
-bool SourceMap::read() {
-  const std::string encoded = std::exchange(encoded_, {});
-  const auto json = from_base64(encoded);
+void SourceMap::read() {
+  read_ = true;
+  if (!read_parts()) {
+    forget();
+    encoded_ = {};
+  } else {
+    keep();
+  }
+}
+
+bool SourceMap::read_parts() {
+  const auto json = from_base64(encoded_);
   if (!json) return false;
   Reader reader;
   if (!nlohmann::json::sax_parse(*json, &reader)) return false;
-  sources_ = std::move(reader.sources);
-  if (!reader.root.empty()) {
-    if (!reader.root.ends_with('/')) reader.root += '/';
-    const std::string root = clip_utf8(reader.root, kMapSourceNameBytesMax);
-    for (std::string& source : sources_) source.insert(0, root);
-  }
-  if (read_mappings(reader.mappings)) return true;
+  names_ = std::move(reader.names);
+  name_ends_ = std::move(reader.name_ends);
+  if (!reader.root.empty() && !reader.root.ends_with('/')) reader.root += '/';
+  root_ = clip_utf8(reader.root, kMapSourceNameBytesMax);
+  return read_mappings(reader.mappings);
+}
+
+// Counts it, and makes room for it.
+void SourceMap::keep() {
+  names_.shrink_to_fit();
+  name_ends_.shrink_to_fit();
+  segments_.shrink_to_fit();
+  line_begins_.shrink_to_fit();
+  ReadMaps& all = read_maps();
+  bytes_ = root_.capacity() + names_.capacity() + bytes_in(name_ends_) + bytes_in(segments_) +
+           bytes_in(line_begins_);
+  all.bytes += bytes_;
+  all.maps.push_back(this);
+  while (all.bytes > kMapsBytesMax && all.maps.size() > 1) all.maps.front()->forget();
+}
+
+void SourceMap::forget() {
+  ReadMaps& all = read_maps();
+  std::erase(all.maps, this);
+  all.bytes -= std::exchange(bytes_, 0);
+  read_ = false;
+  root_ = {};
+  names_ = {};
+  name_ends_ = {};
   segments_ = {};
   line_begins_ = {};
-  return false;
 }
+
+std::size_t SourceMap::bytes_of_all() { return read_maps().bytes; }
 
 bool SourceMap::read_mappings(std::string_view text) {
   Cursor cursor;
@@ -162,7 +211,7 @@ bool SourceMap::read_mappings(std::string_view text) {
     }
     const int count = read_mapping(text, at, cursor);
     const bool written = count > 1;
-    if (count < 0 || (written && cursor.source >= static_cast<std::int64_t>(sources_.size()))) {
+    if (count < 0 || (written && cursor.source >= static_cast<std::int64_t>(name_ends_.size()))) {
       return false;
     }
     if (segments_.size() == kMapPositionsMax) return false;
@@ -186,8 +235,8 @@ bool SourceMap::end_line() {
 }
 
 std::optional<SourceMap::Position> SourceMap::find(int line, int column) {
-  if (!encoded_.empty()) usable_ = read();
-  if (!usable_ || line < 1 || column < 1) return std::nullopt;
+  if (!read_ && !encoded_.empty()) read();
+  if (!read_ || line < 1 || column < 1) return std::nullopt;
   const auto index = static_cast<std::size_t>(line) - 1;
   if (index + 1 >= line_begins_.size()) return std::nullopt;
   const auto begin = segments_.begin() + line_begins_[index];
@@ -199,7 +248,8 @@ std::optional<SourceMap::Position> SourceMap::find(int line, int column) {
   if (after == begin) return std::nullopt;
   const Segment& segment = *std::prev(after);
   if (segment.source == kNoSource) return std::nullopt;
-  return Position{.source = sources_[segment.source],
+  const std::size_t name = segment.source == 0 ? 0 : name_ends_[segment.source - 1];
+  return Position{.source = root_ + names_.substr(name, name_ends_[segment.source] - name),
                   .line = static_cast<int>(segment.source_line) + 1,
                   .column = static_cast<int>(segment.source_column) + 1};
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "map_maker.h"
 #include "sequential/base/base64.h"
@@ -146,6 +147,47 @@ TEST(SourceMap, BeyondItsBoundsItIsNone) {
   EXPECT_EQ(first_of(with("AAAA", sources + ",\"\"")), "none");
   const std::string name(10 * kMapSourceNameBytesMax, 'n');
   EXPECT_LT(first_of(with("AAAA", '"' + name + '"')).size(), kMapSourceNameBytesMax + 20);
+}
+
+TEST(SourceMap, ALongRootIsKeptOnceHoweverManySourcesThereAre) {
+  std::string sources = "\"a\"";
+  for (std::size_t i = 1; i < kMapSourcesMax; ++i) sources += ",\"\"";
+  const std::string root(kMapSourceNameBytesMax - 1, 'r');
+  const auto map = map_of_json(R"({"sourceRoot":")" + root + R"(","sources":[)" + sources +
+                               R"(],"mappings":"AAAA,CCAA"})");
+  EXPECT_EQ(shown(*map, 1, 1), root + "/a:1:1");
+  EXPECT_EQ(shown(*map, 1, 2), root + "/:1:1");
+  EXPECT_LT(SourceMap::bytes_of_all(), 500'000u);
+}
+
+TEST(SourceMap, NamesBeyondTheirBoundTogetherMakeItNone) {
+  const std::string name(kMapSourceNameBytesMax, 'n');
+  std::string sources = '"' + name + '"';
+  for (std::size_t i = 1; i < kMapNamesBytesMax / kMapSourceNameBytesMax; ++i) {
+    sources += ",\"" + name + '"';
+  }
+  const auto with = [](const std::string& all) {
+    return R"({"sources":[)" + all + R"(],"mappings":"AAAA"})";
+  };
+  EXPECT_EQ(first_of(with(sources)), name + ":1:1");
+  EXPECT_EQ(first_of(with(sources + ",\"n\"")), "none");
+}
+
+TEST(SourceMap, ManyMapsTakeNoMoreThanTheirBoundAndAllAreOfUse) {
+  std::string many = "AAAA";
+  for (std::size_t i = 1; i < kMapPositionsMax; ++i) many += ",CAAA";
+  const std::string json = R"({"sources":["a"],"mappings":")" + many + "\"}";
+  std::vector<std::shared_ptr<SourceMap>> maps;
+  for (int i = 0; i < 6; ++i) maps.push_back(map_of_json(json));
+  for (int round = 0; round < 2; ++round) {
+    for (const auto& map : maps) {
+      EXPECT_EQ(shown(*map, 1, 1'000'000), "a:1:1");
+      EXPECT_LE(SourceMap::bytes_of_all(), kMapsBytesMax);
+    }
+  }
+  EXPECT_GT(SourceMap::bytes_of_all(), kMapsBytesMax / 2);
+  maps.clear();
+  EXPECT_EQ(SourceMap::bytes_of_all(), 0u);
 }
 
 TEST(SourceMap, AMapMadeToBeSlowIsReadInTime) {

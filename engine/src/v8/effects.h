@@ -5,8 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -28,8 +28,9 @@ struct Effects {
   std::vector<protocol::CallFrame> calls;
   std::vector<protocol::LogFrame> logs;
   // Calls that nobody waits for any more and that have no outcome yet, those of slices that are
-  // replayed included.
-  std::set<std::int64_t> dropped;
+  // replayed included; with each the number of drops before it.
+  std::map<std::int64_t, std::int64_t> dropped;
+  std::int64_t drops = 0;
   bool logs_dropped = false;  // entries beyond limits.log_entries_per_slice + 1
   std::size_t bytes = 0;      // of calls and logs
   // The newest status and progress, as JSON. A replay sets the recorded ones again on its way: only

@@ -53,6 +53,11 @@ void stop_slice(v8::Isolate* isolate, Effects& effects, std::string code) {
 void issue_call(v8::Isolate* isolate, Effects& effects, protocol::CallFrame call,
                 v8::Local<v8::Value> site) {
   effects.mark_first_effect();
+  // Those that were dropped at once are not in flight, but they too must be stored.
+  if (static_cast<std::int64_t>(effects.calls.size()) == effects.limits.calls_in_flight) {
+    stop_slice(isolate, effects, "calls_limit");
+    return;
+  }
   effects.bytes += call.service.size() + call.method.size() + call.args.size() +
                    call.options.size() + kCallOverheadBytes;
   const auto bytes_max =
@@ -133,7 +138,8 @@ void log(const Info& info) {
 void drop(const Info& info) {
   Effects* const effects = host_of(info.GetIsolate()).effects;
   if (effects == nullptr) return;
-  effects->dropped.insert(static_cast<std::int64_t>(info[0].As<v8::Number>()->Value()));
+  const auto seq = static_cast<std::int64_t>(info[0].As<v8::Number>()->Value());
+  effects->dropped.emplace(seq, effects->drops++);
 }
 
 // show(which, text) → CallAnswer; which: 0 the status, 1 the progress

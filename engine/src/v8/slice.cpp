@@ -2,8 +2,10 @@
 
 #include <time.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "sequential/base/check.h"
 #include "sequential/base/json_text.h"
@@ -325,7 +327,8 @@ void Slice::conclude_limits(protocol::SliceDone& done) {
     const bool calls = effects_.stop_code == "calls_limit";
     limit = {effects_.stop_code.c_str(),
              calls ? "more than limits.calls_in_flight = " +
-                         std::to_string(host_.limits.calls_in_flight) + " calls in flight"
+                         std::to_string(host_.limits.calls_in_flight) +
+                         " calls in flight or made in one slice"
                    : "the calls of one slice exceed limits.frame_bytes together"};
   } else if (memory) {
     limit = {"memory_limit", "the task needs more memory than limits.heap_bytes = " +
@@ -344,11 +347,22 @@ void Slice::conclude_limits(protocol::SliceDone& done) {
   effects_.calls.clear();
 }
 
-// The first so many, if there are more: what is not told goes on to its own end.
+// The last so many, if there are more. A replay drops all those of earlier slices again, which have
+// been told of already: what is new comes after them. What is not told goes on to its own end.
 void Slice::conclude_dropped(protocol::SliceDone& done) {
-  for (const std::int64_t seq : effects_.dropped) {
-    if (static_cast<std::int64_t>(done.dropped.size()) == host_.limits.calls_in_flight) return;
-    done.dropped.push_back({.seq = seq});
+  const auto too_many =
+      static_cast<std::int64_t>(effects_.dropped.size()) - host_.limits.calls_in_flight;
+  std::int64_t first = 0;
+  if (too_many > 0) {
+    std::vector<std::int64_t> order;
+    order.reserve(effects_.dropped.size());
+    for (const auto& [seq, drop] : effects_.dropped) order.push_back(drop);
+    const auto nth = order.begin() + too_many;
+    std::nth_element(order.begin(), nth, order.end());
+    first = *nth;
+  }
+  for (const auto& [seq, drop] : effects_.dropped) {
+    if (drop >= first) done.dropped.push_back({.seq = seq});
   }
 }
 

@@ -120,5 +120,35 @@ TEST(V8Drop, ASignalForgetsCallsThatHaveEnded) {
   EXPECT_TRUE(run.deliver_warm(engine).dropped.empty());
 }
 
+// Earlier slices have told of theirs already; a replay drops them all again.
+TEST(V8Drop, WhatIsDroppedLastIsToldIfThereIsMoreThanMayBe) {
+  EngineOptions small;
+  small.hello.limits.calls_in_flight = 10;
+  EngineProcess engine(small);
+  TestRun run(R"js(
+    module.exports = async () => {
+      const own = new AbortController();
+      sleep(1e9, { signal: own.signal }).catch(() => {});
+      for (let i = 0; i < 6; i++) {
+        for (let k = 0; k < 5; k++) clearTimeout(setTimeout(() => {}, 5));
+        await services.s.m();
+      }
+      own.abort();
+      await services.s.m();
+    };)js", {});
+  SliceDone done = run.begin_cold(engine);
+  for (std::int64_t seq = 7; seq <= 37; seq += 6) {
+    ASSERT_EQ(done.status, SliceDoneStatus::suspended) << done.payload;
+    EXPECT_EQ(done.dropped.size(), 5u) << seq;
+    run.record_outcome(seq, {});
+    if (seq < 37) done = run.deliver_warm(engine);
+  }
+  EngineProcess other(small);
+  done = run.begin_cold(other);
+  ASSERT_EQ(done.dropped.size(), 10u);
+  EXPECT_EQ(done.dropped[0].seq, 1);  // before the last nine of the timers
+  EXPECT_EQ(done.dropped[1].seq, 27);
+}
+
 }  // namespace
 }  // namespace sequential::engine::v8test

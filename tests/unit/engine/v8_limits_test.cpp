@@ -101,6 +101,16 @@ TEST(V8Limits, LoadingCodeIsLimitedToo) {
   EXPECT_TRUE(engine.check("module.exports = () => 1;").ok);
 }
 
+TEST(V8Limits, CallsThatAreDroppedAtOnceAreLimitedToo) {
+  EngineOptions options = small_limits();
+  options.hello.limits.calls_in_flight = 10;
+  EngineProcess engine(options);
+  TestRun run(task("for (let i = 0; i < 11; i++) clearTimeout(setTimeout(() => {}, 5));"), {});
+  const auto done = run.begin_cold(engine);
+  EXPECT_TRUE(has_code(done, "calls_limit")) << done.payload;
+  EXPECT_TRUE(done.calls.empty());
+}
+
 // --- F34: what cannot be interrupted
 
 class V8Unstoppable : public ::testing::TestWithParam<const char*> {};

@@ -121,6 +121,31 @@ function append(array, value) {
   });
 }
 
+// A copy of what a list or another iterable of the task holds. Of an array without its iterator.
+function listOf(values) {
+  if (!isArray(values)) return [...values];
+  const list = [];
+  for (let i = 0; i < values.length; i++) append(list, values[i]);
+  return list;
+}
+// What stands for options that were not given: nothing can be found on it.
+const no_options = freeze({ __proto__: null });
+// Refuses options of the task that nobody knows, which are misspelt most of the time. `known`: an
+// object with the known ones' names, without a prototype.
+function checkOptionNames(options, known, what) {
+  const names = ownKeys(options);
+  for (let i = 0; i < names.length; i++) {
+    const name = names[i];
+    if (typeof name === 'symbol' || known[name] || !getDescriptor(options, name)?.enumerable) continue;
+    const all = ownKeys(known);
+    let text = '';
+    for (let k = 0; k < all.length; k++) {
+      text = k === 0 ? all[k] : `${text}${k === all.length - 1 ? ' and ' : ', '}${all[k]}`;
+    }
+    throw new NativeTypeError(`${what} has no option ${quote(name)}: its options are ${text}`);
+  }
+}
+
 // A global that is built on first use: contexts that never touch it stay small.
 const lazyGlobals = { __proto__: null };
 function defineLazyGlobal(name, make) {

@@ -1,9 +1,19 @@
 // Part 5: the errors of host calls, and how an error becomes the run's recorded failure.
 
-class HostCallError extends NativeError {}
-class TimeoutError extends HostCallError {}
-class OutcomeUnknownError extends HostCallError {}
-class CancelledError extends HostCallError {}
+// A constructor that is not written out would pass its arguments on through the iterator of arrays,
+// which the task can replace.
+class HostCallError extends NativeError {
+  constructor(message, options) { super(message, options); }
+}
+class TimeoutError extends HostCallError {
+  constructor(message, options) { super(message, options); }
+}
+class OutcomeUnknownError extends HostCallError {
+  constructor(message, options) { super(message, options); }
+}
+class CancelledError extends HostCallError {
+  constructor(message, options) { super(message, options); }
+}
 
 const error_text_max = 65536;    // characters of a recorded message or stack
 const error_causes_max = 8;

@@ -142,6 +142,15 @@ function argsToText(args, service, method) {
   }
   return text;
 }
+// Of one request of ours, which has no prototype; the list around it is not a value of its own, so
+// that no toJSON is asked how to write it.
+function requestText(request, what) {
+  try {
+    return `[${stringify(request)}]`;
+  } catch (error) {
+    throw notJson(() => what, error);
+  }
+}
 function optionsToText(options) {
   if (options === undefined || options === null) return '';
   if (typeof options !== 'object') throw new NativeTypeError('the call options must be an object');
@@ -453,12 +462,14 @@ function start(taskFunction, input) {
 }
 
 // Everything of the run that is known before its code is loaded.
-function begin(a, b, c, d, startedMs, id, name, version, callsMax, logEntriesMax) {
+function begin(a, b, c, d, startedMs, id, name, version, callsMax, logEntriesMax,
+               logMessageBytesMax) {
   seedRandom(a, b, c, d);
   now = startedMs;
   timeOrigin = startedMs;
   calls_in_flight_max = callsMax;
   log_entries_max = logEntriesMax;
+  log_message_bytes_max = logMessageBytesMax;
   const task = { id, name, version, started: startedMs };
   defineProperty(task, 'signal', {
     __proto__: null, get: signalOfTask, set: undefined, enumerable: false, configurable: false,

@@ -38,10 +38,10 @@ function startRun(method, name, input, options, hide, hooks) {
       throw new NativeTypeError('the options of a task run must be an object');
     }
     const request = {
-      __proto__: null, task: name, input: input === undefined ? {} : input,
+      __proto__: null, task: name, input: input === undefined ? no_options : input,
       options: options ?? undefined,
     };
-    argsText = argsToText([request], 'tasks', method);
+    argsText = requestText(request, `argument 1 of tasks.${method}`);
   } catch (error) {
     return rejected(error);
   }

@@ -1,4 +1,4 @@
-// Part 6b: signals and webhooks. Waiting for one is a host call that ends when somebody sends it.
+// Part 6c: signals and webhooks. Waiting for one is a host call that ends when somebody sends it.
 
 const signal_name = /^(?!\.)[A-Za-z0-9._-]{1,128}$/;
 const run_id = /^[1-9][0-9]{0,15}$/;
@@ -9,12 +9,14 @@ function checkedSignalName(name) {
       + 'and not begin with a dot');
 }
 
+const wait_options = freeze({ __proto__: null, timeout: true, signal: true });
 // The arguments of a wait: {timeout} is a number of milliseconds, a Date, or none. `latest`: a time
 // at which it ends in any case.
-function waitText(name, options, latest) {
+function waitText(name, options, latest, what) {
   if (options !== undefined && !isObject(options)) {
-    throw new NativeTypeError('the options must be an object, {timeout}');
+    throw new NativeTypeError('the options must be an object, {timeout, signal}');
   }
+  if (options !== undefined) checkOptionNames(options, wait_options, what);
   const timeout = options === undefined ? undefined : options.timeout;
   let until = latest;
   let limit = '';
@@ -29,15 +31,29 @@ function waitText(name, options, latest) {
   return limit === '' ? `["${name}"]` : `["${name}",{${limit}}]`;
 }
 
+function waitFor(name, options, latest, what, hide) {
+  let text;
+  let signal;
+  try {
+    text = waitText(name, options, latest, what);
+    signal = signalOf(options);
+  } catch (error) {
+    return rejected(error);
+  }
+  if (signal !== undefined && abortControl.aborted(signal)) {
+    return rejected(abortControl.reason(signal));
+  }
+  return issue('signal', 'wait', text, '', hide, plain_hooks, signal);
+}
+
 define(globalObject, 'waitForSignal', {
   waitForSignal(name, options) {
-    let text;
     try {
-      text = waitText(checkedSignalName(name), options, Infinity);
+      checkedSignalName(name);
     } catch (error) {
       return rejected(error);
     }
-    return issue('signal', 'wait', text, '', globalWaitForSignal, plain_hooks);
+    return waitFor(name, options, Infinity, 'waitForSignal', globalWaitForSignal);
   },
 }.waitForSignal);
 const globalWaitForSignal = globalObject.waitForSignal;
@@ -90,9 +106,13 @@ function methodsText(options) {
   if (text === '') throw new NativeTypeError('a webhook takes at least one method');
   return `"methods":[${text}]`;
 }
+const webhook_options = freeze({
+  __proto__: null, methods: true, method: true, expires: true, page: true,
+});
 function webhookText(options) {
   if (options === undefined) return '[{}]';
   if (!isObject(options)) throw new NativeTypeError('the options of a webhook must be an object');
+  checkOptionNames(options, webhook_options, 'createWebhook');
   let text = methodsText(options);
   const { expires, page } = options;
   if (expires !== undefined) {
@@ -124,20 +144,17 @@ function makeWebhook(made) {
   const hook = { url: own(made, 'url'), token: own(made, 'token') };
   defineGetter(hook, 'expires', () => new NativeDate(expires));
   const { wait } = {
-    wait(options) {
-      let text;
-      try {
-        text = waitText(name, options, expires);
-      } catch (error) {
-        return rejected(error);
-      }
-      return issue('signal', 'wait', text, '', wait, plain_hooks);
-    },
+    wait(options) { return waitFor(name, options, expires, 'wait', wait); },
   };
   define(hook, 'wait', wait);
-  defineGetter(hook, 'received', () => {
-    if (received === undefined) received = wait();
-    return received;
+  // Not enumerable: whoever writes or copies the webhook does not wait for it.
+  defineProperty(hook, 'received', {
+    __proto__: null,
+    get() {
+      if (received === undefined) received = wait();
+      return received;
+    },
+    set: undefined, enumerable: false, configurable: true,
   });
   return hook;
 }

@@ -42,13 +42,13 @@ function escapeCharacter(code) {
     default: return `\\x${stringToUpperCase(hexBytes[code])}`;
   }
 }
-// By hand: the RegExp methods look `exec` up on a prototype that the task can change.
 // The first of ' " ` that does not stand in the text; it needs no escapes then.
 function quoteMark(text) {
   if (stringIndexOf(text, "'") < 0) return "'";
   if (stringIndexOf(text, '"') < 0) return '"';
   return stringIndexOf(text, '`') < 0 && stringIndexOf(text, '${') < 0 ? '`' : "'";
 }
+// By hand: the RegExp methods look `exec` up on a prototype that the task can change.
 function quote(text) {
   const length = min(text.length, inspect_characters_max);
   const mark = quoteMark(text);

@@ -3,6 +3,7 @@
 let logs = 0;               // entries so far
 let turn_logs = 0;          // entries of this turn
 let log_entries_max = 1000;
+let log_message_bytes_max = 8192;
 let groupIndent = '';
 
 function startTurn() {

@@ -7,6 +7,19 @@ const attribute_value_max = 256;
 const attributes_text_max = 2048;  // of one call
 const attributeNames = new NativeMap();
 
+// Whether every store can hold it and find it: no NUL, no half of a surrogate pair.
+function isPlainText(text) {
+  for (let i = 0; i < text.length; i++) {
+    const code = charCodeAt(text, i);
+    if (code === 0) return false;
+    if ((code & 0xf800) !== 0xd800) continue;
+    const next = i + 1 < text.length ? charCodeAt(text, i + 1) : 0;
+    if (code >= 0xdc00 || (next & 0xfc00) !== 0xdc00) return false;
+    i++;
+  }
+  return true;
+}
+
 define(globalObject, 'setAttributes', {
   setAttributes(values) {
     if (!isObject(values) || isArray(values)) {
@@ -31,6 +44,10 @@ define(globalObject, 'setAttributes', {
         throw new NativeRangeError(
             `the attribute ${name} is longer than ${attribute_value_max} characters`);
       }
+      if (kind === 'string' && !isPlainText(value)) {
+        throw new NativeTypeError(
+            `the attribute ${name} has a NUL character or half of a surrogate pair`);
+      }
       defineProperty(set, name, {
         __proto__: null, value, writable: true, enumerable: true, configurable: true,
       });
@@ -47,6 +64,14 @@ define(globalObject, 'setAttributes', {
     if (text.length > attributes_text_max) {
       throw new NativeRangeError(
           `attributes set at once are at most ${attributes_text_max} characters of JSON`);
+    }
+    if (typedLength($.utf8Encode(text)) > log_message_bytes_max) {
+      throw new NativeRangeError('attributes set at once are at most ' +
+          `limits.log_message_bytes = ${log_message_bytes_max} bytes of JSON`);
+    }
+    if (names.length > 0 && turn_logs >= log_entries_max) {
+      throw new NativeRangeError('attributes are entries of the log, of which there are ' +
+          `limits.log_entries_per_slice = ${log_entries_max} already`);
     }
     for (let i = 0; i < names.length; i++) {
       if (set[names[i]] === null) mapDelete(attributeNames, names[i]);

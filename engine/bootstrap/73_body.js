@@ -56,9 +56,7 @@ function bodyClass() {
         const extracted = extractBody(body);
         target.#text = extracted.text;
         target.#bytes = extracted.bytes;
-        if (extracted.type !== undefined && !headers.has('content-type')) {
-          headers.set('content-type', extracted.type);
-        }
+        if (extracted.type !== undefined) headersControl.suggestType(headers, extracted.type);
       },
       set(target, text, bytes) {
         target.#text = text;

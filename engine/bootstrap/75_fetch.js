@@ -46,38 +46,40 @@ defineLazyGlobal('Headers', () => {
         return;
       }
       if (typeof init[symbolIterator] === 'function') {
-        const pairs = [...init];
+        const pairs = listOf(init);
         for (let i = 0; i < pairs.length; i++) {
-          const pair = [...pairs[i]];
+          const pair = listOf(pairs[i]);
           if (pair.length !== 2) throw new NativeTypeError('A header is a pair of name and value');
-          this.append(pair[0], pair[1]);
+          this.#append(pair[0], pair[1]);
         }
         return;
       }
       const keys = ownKeys(init);
       for (let i = 0; i < keys.length; i++) {
-        if (getDescriptor(init, keys[i])?.enumerable) this.append(keys[i], init[keys[i]]);
+        if (getDescriptor(init, keys[i])?.enumerable) this.#append(keys[i], init[keys[i]]);
       }
     }
-    append(name, value) {
+    append(name, value) { this.#append(name, value); }
+    #append(name, value) {
       append(this.#list, { name: headerName(name), value: headerValue(value) });
     }
-    set(name, value) {
+    set(name, value) { this.#set(name, value); }
+    #set(name, value) {
       const key = headerName(name);
       const text = headerValue(value);
-      this.delete(key);
+      this.#delete(key);
       append(this.#list, { name: key, value: text });
     }
-    delete(name) {
-      const key = headerName(name);
+    delete(name) { this.#delete(headerName(name)); }
+    #delete(key) {
       const rest = [];
       for (let i = 0; i < this.#list.length; i++) {
         if (this.#list[i].name !== key) append(rest, this.#list[i]);
       }
       this.#list = rest;
     }
-    get(name) {
-      const key = headerName(name);
+    get(name) { return this.#get(headerName(name)); }
+    #get(key) {
       let out = null;
       for (let i = 0; i < this.#list.length; i++) {
         if (this.#list[i].name !== key) continue;
@@ -85,7 +87,7 @@ defineLazyGlobal('Headers', () => {
       }
       return out;
     }
-    has(name) { return this.get(name) !== null; }
+    has(name) { return this.#get(headerName(name)) !== null; }
     getSetCookie() {
       const out = [];
       for (let i = 0; i < this.#list.length; i++) {
@@ -140,10 +142,19 @@ defineLazyGlobal('Headers', () => {
       pairs(headers) {
         const out = [];
         for (let i = 0; i < headers.#list.length; i++) {
-          append(out, [headers.#list[i].name, headers.#list[i].value]);
+          const pair = [headers.#list[i].name, headers.#list[i].value];
+          define(pair, 'toJSON', undefined);  // for it is to be written as it is
+          append(out, pair);
         }
+        define(out, 'toJSON', undefined);
         return out;
       },
+      // The content type that a body implies, unless there is one.
+      suggestType(headers, type) {
+        if (headers.#get('content-type') === null) headers.#set('content-type', type);
+      },
+      has: (headers, key) => headers.#get(key) !== null,
+      set: (headers, key, value) => headers.#set(key, value),
       add(headers, name, value) { append(headers.#list, { name, value }); },
     };
   }
@@ -164,7 +175,7 @@ defineLazyGlobal('Response', () => {
     #url = '';
     #redirected = false;
     #type = 'default';
-    constructor(body = null, init = {}) {
+    constructor(body = null, init = no_options) {
       super();
       const status = init?.status ?? 200;
       if (!isInteger(status) || status < 200 || status > 599) {
@@ -200,12 +211,12 @@ defineLazyGlobal('Response', () => {
       this.#type = other.#type;
       bodyControl.copy(this, other);
     }
-    static json(data, init = {}) {
+    static json(data, init = no_options) {
       const text = stringify(data);
       if (text === undefined) throw new NativeTypeError('The data cannot be written as JSON');
       const response = new Response(text, init);
-      if (!new Headers(init?.headers).has('content-type')) {
-        response.#headers.set('content-type', 'application/json');
+      if (!headersControl.has(new Headers(init?.headers), 'content-type')) {
+        headersControl.set(response.#headers, 'content-type', 'application/json');
       }
       return response;
     }
@@ -279,10 +290,10 @@ defineLazyGlobal('Request', () => {
     constructor(input, init = undefined) {
       super();
       if (arguments.length === 0) throw new NativeTypeError('Request needs an argument');
-      init = isObject(init) ? init : {};
+      init = isObject(init) ? init : no_options;
       const from = isObject(input) && #url in input ? input : undefined;
       const URL = lazyGlobal('URL');
-      this.#url = from === undefined ? new URL(isUrl(input) ? urlHref(input) : `${input}`).href
+      this.#url = from === undefined ? urlHref(new URL(isUrl(input) ? urlHref(input) : `${input}`))
           : from.#url;
       this.#method = init.method === undefined ? from?.#method ?? 'GET'
           : requestMethod(init.method);
@@ -366,9 +377,7 @@ function fetchRequest(input, init) {
       throw new NativeTypeError('A request with method GET or HEAD cannot have a body');
     }
     const extracted = extractBody(body);
-    if (extracted.type !== undefined && !headers.has('content-type')) {
-      headers.set('content-type', extracted.type);
-    }
+    if (extracted.type !== undefined) headersControl.suggestType(headers, extracted.type);
     if (extracted.bytes === undefined) request.body = extracted.text;
     else request.bodyBase64 = $.base64Encode(extracted.bytes);
   }
@@ -391,7 +400,7 @@ function requestWith(input, init) {
 
 define(globalObject, 'fetch', {
   fetch(input, init) {
-    init = isObject(init) ? init : {};
+    init = isObject(init) ? init : no_options;
     lazyGlobal('Response');
     let text;
     let signal;
@@ -402,11 +411,8 @@ define(globalObject, 'fetch', {
       if (signal !== undefined && abortControl.aborted(signal)) {
         return rejected(abortControl.reason(signal));
       }
-      text = stringify([request === undefined ? fetchRequest(input, init)
-          : requestControl.call(request)]);
-      if (typeof text !== 'string' || charCodeAt(text, 0) !== argument_mark) {
-        throw new NativeTypeError('the request cannot be written as JSON');
-      }
+      text = requestText(request === undefined ? fetchRequest(input, init)
+          : requestControl.call(request), 'the request');
     } catch (error) {
       return rejected(error);
     }

@@ -40,6 +40,7 @@ function reset() {
   cancelReason = undefined;
   taskSignal = undefined;
   mapClear(activeTimers);
+  mapClear(attributeNames);
   mapClear(counts);
   mapClear(stopwatches);
   deleteProperty(globalObject, 'task');

@@ -10,7 +10,5 @@ std::string_view bootstrap_source();
 
 // An expression: function (TextEncoder, TextDecoder) → {URL, URLSearchParams}. ASCII.
 std::string_view url_library_source();
-// An expression: function () → {hmac, "SHA-1", "SHA-256", "SHA-384", "SHA-512"}. ASCII.
-std::string_view digest_library_source();
 
 }  // namespace sequential::engine::v8host

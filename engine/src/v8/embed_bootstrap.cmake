@@ -1,4 +1,4 @@
-# cmake "-DPARTS=a.js;b.js" -DURL_LIBRARY=u.js -DDIGEST_LIBRARY=d.js -DOUTPUT=bootstrap.cpp -P embed_bootstrap.cmake
+# cmake "-DPARTS=a.js;b.js" -DURL_LIBRARY=u.js -DOUTPUT=bootstrap.cpp -P embed_bootstrap.cmake
 # Writes the JavaScript as C++ string literals. Each part keeps its lines; only names like
 # "sequential:runtime:1234" in stack traces count through them.
 set(runtime "(function ($) { 'use strict';")
@@ -8,9 +8,8 @@ foreach(part IN LISTS PARTS)
 endforeach()
 string(APPEND runtime "\n})")
 file(READ "${URL_LIBRARY}" url)
-file(READ "${DIGEST_LIBRARY}" digest)
 
-foreach(text IN ITEMS "${runtime}" "${url}" "${digest}")
+foreach(text IN ITEMS "${runtime}" "${url}")
   if(text MATCHES "\\)~~~js\"")
     message(FATAL_ERROR "the JavaScript contains the delimiter of the C++ literal")
   endif()
@@ -28,11 +27,6 @@ std::string_view bootstrap_source() {
 
 std::string_view url_library_source() {
   static constexpr char text[] = R\"~~~js(${url})~~~js\";
-  return {text, sizeof text - 1};
-}
-
-std::string_view digest_library_source() {
-  static constexpr char text[] = R\"~~~js(${digest})~~~js\";
   return {text, sizeof text - 1};
 }
 

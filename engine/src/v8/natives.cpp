@@ -231,12 +231,6 @@ void url_module(const Info& info) {
   library(info, host_of(info.GetIsolate()).url_script, url_library_source(), "sequential:url");
 }
 
-// digestModule() → function () → {hmac, "SHA-1", "SHA-256", "SHA-384", "SHA-512"}
-void digest_module(const Info& info) {
-  library(info, host_of(info.GetIsolate()).digest_script, digest_library_source(),
-          "sequential:digest");
-}
-
 struct Native {
   const char* name;
   v8::FunctionCallback callback;
@@ -260,7 +254,6 @@ constexpr std::array kNatives = {
     Native{"atob", native_atob},
     Native{"structuredClone", native_structured_clone},
     Native{"urlModule", url_module},
-    Native{"digestModule", digest_module},
     Native{"drop", drop},
     Native{"show", show},
 };

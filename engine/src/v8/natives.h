@@ -20,7 +20,7 @@ namespace sequential::engine::v8host {
 struct IsolateHost {
   BudgetAllocator* allocator = nullptr;
   Effects* effects = nullptr;  // of the slice under way; null: what is done is dropped
-  v8::Global<v8::UnboundScript> url_script, digest_script;  // compiled when first asked for
+  v8::Global<v8::UnboundScript> url_script;  // compiled when first asked for
   std::shared_ptr<SourceMap> source_map;     // of the task's code; null: it has none
   std::string script_name;                   // of the task's code, if it has a map
 };

@@ -68,7 +68,6 @@ TaskIsolate::~TaskIsolate() {
   spare_.Reset();
   script_.Reset();
   host_.url_script.Reset();
-  host_.digest_script.Reset();
   v8::platform::NotifyIsolateShutdown(platform_.get(), isolate_);
   isolate_->Dispose();
 }

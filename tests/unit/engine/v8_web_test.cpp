@@ -122,6 +122,19 @@ INSTANTIATE_TEST_SUITE_P(
             "return [s.aborted, s.reason === a.signal.reason, s.reason.name, s.reason.code, "
             "s.reason instanceof DOMException, s.reason instanceof Error]; })()",
             R"([true,true,"AbortError",20,true,true])"},
+        Row{"(() => { const a = new AbortController(), b = new AbortController(), seen = []; const s = "
+            "AbortSignal.any([a.signal, b.signal]), t = AbortSignal.any([s, a.signal]); "
+            "t.onabort = () => seen.push('t', s.aborted, t.reason); const no = () => seen.push('no'); "
+            "s.addEventListener('abort', no); s.removeEventListener('abort', no); b.abort(1); "
+            "a.abort(2); const late = AbortSignal.any([a.signal, b.signal]); "
+            "s.addEventListener('abort', no); return [seen, s.reason, t.reason, late.reason, "
+            "late.aborted, name(() => AbortSignal.any([5])), AbortSignal.any([]).aborted]; })()",
+            R"([["t",true,1],1,1,2,true,"TypeError",false])"},
+        Row{"(() => { const a = new AbortController(), t = new EventTarget(), seen = []; const s = "
+            "AbortSignal.any([a.signal]); t.addEventListener('x', () => seen.push('x'), { signal: s "
+            "}); t.dispatchEvent(new Event('x')); a.abort(); t.dispatchEvent(new Event('x')); "
+            "return seen; })()",
+            R"(["x"])"},
         Row{"[AbortSignal.abort().aborted, name(() => new AbortSignal()), new CustomEvent('c', { "
             "detail: 5 }).detail]",
             R"([true,"TypeError",5])"},
@@ -269,6 +282,29 @@ TEST(V8Fetch, TakesARequestAndWhatIsChangedOfIt) {
                        "out.push(r.signal.aborted, await fetch(r).catch((e) => e.name));\n"
                        "return out.join();"),
             "\"TypeError,TypeError,TypeError,TypeError,true,AbortError\"");
+}
+
+TEST(V8Abort, CompositesLeaveNothingAtSignalsThatLiveOn) {
+  EngineOptions options = small_limits();
+  options.hello.limits.cpu_ms = 20'000;
+  options.hello.limits.heap_bytes = 16 << 20;
+  EngineProcess engine(options);
+  TestRun run(R"js(
+    module.exports = async () => {
+      const own = new AbortController(), target = new EventTarget(), f = () => {};
+      for (let i = 0; i < 30000; i++) {
+        const any = AbortSignal.any([own.signal, task.signal]);
+        any.addEventListener('abort', f);
+        AbortSignal.any([any]).onabort = null;
+        any.removeEventListener('abort', f);
+        target.addEventListener('x', f, { once: true, signal: any });
+        target.dispatchEvent(new Event('x'));
+        AbortSignal.any([task.signal]);
+      }
+      return 'done';
+    };)js", {});
+  const auto done = run.begin_cold(engine);
+  EXPECT_EQ(done.payload, "\"done\"");
 }
 
 // The digests are the examples of FIPS 180-4, the signature is test case 2 of RFC 4231.

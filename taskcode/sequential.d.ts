@@ -154,13 +154,19 @@ declare function sleep(duration: number | Date, options?: { signal?: AbortSignal
 
 // ---- Signals and webhooks: docs/signals.md ---------------------------------------------------------------------------
 
+interface WaitOptions {
+  timeout?: number | Date;
+  signal?: AbortSignal;
+}
+
 /**
  * Waits for a signal of this run and resolves with its payload: the oldest one kept, or the next that comes. Durable.
  *
  * @param name 1 to 128 of A-Z a-z 0-9 . _ - and not beginning with a dot.
  * @param options.timeout Milliseconds, or a time, at most ten years: then it rejects with TimeoutError. Without: never.
+ * @param options.signal Aborted, it rejects with the signal's reason and takes no signal any more.
  */
-declare function waitForSignal<T = any>(name: string, options?: { timeout?: number | Date }): Promise<T>;
+declare function waitForSignal<T = any>(name: string, options?: WaitOptions): Promise<T>;
 
 /** Sends a signal to a run, once. `delivered` says whether it was waiting for it; otherwise the signal is kept. */
 declare function sendSignal(run: number | string, name: string, payload?: unknown): Promise<{ delivered: boolean }>;
@@ -197,8 +203,8 @@ interface Webhook {
   readonly token: string;
   readonly expires: Date;
   /** The one request. Rejects with TimeoutError when the timeout is over, or the webhook has expired. */
-  wait(options?: { timeout?: number | Date }): Promise<WebhookRequest>;
-  /** `wait()`, begun when it is first looked at. */
+  wait(options?: WaitOptions): Promise<WebhookRequest>;
+  /** `wait()`, begun when it is first looked at. Not enumerable: writing or copying the webhook does not begin it. */
   readonly received: Promise<WebhookRequest>;
 }
 

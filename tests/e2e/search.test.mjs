@@ -78,7 +78,8 @@ describe("search and retention", () => {
     await server.publish("wrong", `module.exports = async () => {
       const told = [];
       const many = Object.fromEntries(Array.from({ length: 33 }, (_, i) => ["k" + i, i]));
-      for (const values of [1, [], { "a b": 1 }, { a: {} }, { a: NaN }, { a: "x".repeat(300) }, many]) {
+      for (const values of [1, [], { "a b": 1 }, { a: {} }, { a: NaN }, { a: "x".repeat(300) }, many,
+        { a: "x\\0y" }, { a: "x\\ud800" }, { a: "\\udc00\\ud800" }]) {
         try { setAttributes(values); told.push("taken"); } catch (error) { told.push(error.name); }
       }
       console.log("{\\"forged\\":1}");
@@ -87,7 +88,7 @@ describe("search and retention", () => {
       return told;
     };`);
     const { id, result } = await server.complete("wrong", {});
-    assert.deepEqual(result, ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "RangeError", "RangeError"]);
+    assert.deepEqual(result, ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "RangeError", "RangeError", "TypeError", "TypeError", "TypeError"]);
     assert.deepEqual((await server.run(id)).attributes, { a: 1 });
     assert.equal((await server.request("DELETE", `/runs/${id}`)).status, 204);
   });

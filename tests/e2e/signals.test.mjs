@@ -17,10 +17,19 @@ const TASKS = {
     for (const bad of [() => waitForSignal("a b"), () => waitForSignal(""), () => waitForSignal("x", { timeout: "1" }), () => waitForSignal("x", 5),
       () => sendSignal(0, "x"), () => sendSignal(1, "webhook:1"), () => sendSignal(1, "x", 1n), () => createWebhook({ method: "PUT" }),
       () => createWebhook({ expires: NaN }), () => createWebhook({ page: 1n }), () => createWebhook({ page: { choices: [] } }),
-      () => createWebhook({ page: { html: "x" } }), () => sendSignal(999999, "x")]) {
+      () => createWebhook({ page: { html: "x" } }), () => waitForSignal("x", { timeuot: 1 }), () => waitForSignal("x", { signal: 1 }), () => createWebhook({ expire: 1 }), () => sendSignal(999999, "x")]) {
       await bad().then(() => caught.push("nothing"), (error) => caught.push(error.code ?? error.name));
     }
     return caught;
+  };`,
+  stops: `module.exports = async function () {
+    const own = new AbortController();
+    const first = waitForSignal("go", { signal: own.signal });
+    await sleep(50);
+    own.abort("enough");
+    const why = await first.catch((error) => error);
+    await waitForSignal("next");
+    return [why, await waitForSignal("go", { timeout: 60000, signal: own.signal }).catch((error) => error), await waitForSignal("go")];
   };`,
   hook: `module.exports = async function (input) {
     const hook = await createWebhook(input.options);
@@ -67,6 +76,17 @@ describe("signals and webhooks", () => {
       assert.deepEqual(result, { caught: ["TimeoutError", "timeout", true] });
       assert.ok(Date.parse(ended_at) - Date.parse(created_at) >= 300);
     });
+    it("a wait that its task has given up takes no signal", async () => {
+      const run = await server.submit("stops");
+      const calls = await until("the first wait to be cancelled", async () => {
+        const rows = await server.stack(run);
+        return rows.some((row) => row.method === "wait" && row.status === "cancelled") && rows;
+      });
+      assert.equal(calls.filter((row) => row.method === "wait").length, 2);
+      await send(run, "go", "kept");
+      await send(run, "next");
+      assert.deepEqual((await server.ended(run)).result, ["enough", "enough", "kept"]);
+    });
     it("a paused run is told, and sees it after its resume", async () => {
       const run = await server.submit("waits", { name: "go" });
       await waiting(run);
@@ -110,7 +130,7 @@ describe("signals and webhooks", () => {
     it("mistakes are errors that the task can catch", async () => {
       const { result } = await server.complete("wrong", {});
       assert.deepEqual(result, ["TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "TypeError", "TypeError",
-        "TypeError", "invalid_arguments", "invalid_arguments", "run_not_found"]);
+        "TypeError", "invalid_arguments", "invalid_arguments", "TypeError", "TypeError", "TypeError", "run_not_found"]);
     });
     it("a restart loses no wait and no signal", async () => {
       const early = await server.submit("waits", { name: "go" });

@@ -101,6 +101,23 @@ TEST(V8Limits, LoadingCodeIsLimitedToo) {
   EXPECT_TRUE(engine.check("module.exports = () => 1;").ok);
 }
 
+TEST(V8Limits, AttributesAreRefusedRatherThanCut) {
+  EngineOptions options = small_limits();
+  options.hello.limits.log_message_bytes = 256;
+  options.hello.limits.log_entries_per_slice = 3;
+  EngineProcess engine(options);
+  TestRun run(task("const told = [], set = (values) => {\n"
+                   "  try { setAttributes(values); } catch (e) { told.push(e.name); } };\n"
+                   "set({ a: 'x'.repeat(200), b: 'x'.repeat(100) });\n"
+                   "set({ a: 'ü'.repeat(130) });\nset({ a: 'x'.repeat(240) });\n"
+                   "console.log(1);\nconsole.log(2);\nset({ b: 1 });\nreturn told;"),
+              {});
+  const auto done = run.begin_cold(engine);
+  EXPECT_EQ(done.payload, R"(["RangeError","RangeError","RangeError"])");
+  ASSERT_EQ(done.logs.size(), 3u);
+  EXPECT_EQ(done.logs[0].message, R"({"a":")" + std::string(240, 'x') + "\"}");
+}
+
 TEST(V8Limits, CallsThatAreDroppedAtOnceAreLimitedToo) {
   EngineOptions options = small_limits();
   options.hello.limits.calls_in_flight = 10;

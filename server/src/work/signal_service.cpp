@@ -11,6 +11,7 @@
 #include "sequential/base/bytes.h"
 #include "sequential/base/json_text.h"
 #include "sequential/storage/signals.h"
+#include "work/call_key.h"
 #include "work/inner_service.h"
 #include "work/until_stored.h"
 
@@ -191,7 +192,11 @@ class SignalService final : public InnerService {
  public:
   SignalService(net::io_context& io, storage::Store& store, const Clock& clock,
                 SignalServiceOptions options)
-      : io_(io), signals_(*store.signals()), clock_(clock), options_(std::move(options)) {
+      : io_(io),
+        store_(store),
+        signals_(*store.signals()),
+        clock_(clock),
+        options_(std::move(options)) {
     while (options_.public_url.ends_with('/')) options_.public_url.pop_back();
   }
 
@@ -226,6 +231,11 @@ class SignalService final : public InnerService {
     return CallFenced{};
   }
 
+  static InnerReply unsent(Error error) {
+    if (error.code == Errc::fenced) return CallFenced{};
+    return failure(std::move(error));
+  }
+
   net::awaitable<InnerReply> wait(const storage::Work& work,
                                   const std::optional<storage::Lease>& handoff) {
     auto take = read_wait(work);
@@ -249,12 +259,15 @@ class SignalService final : public InnerService {
     send.run = arguments.value().run;
     send.name = std::move(arguments.value().name);
     send.payload = std::move(arguments.value().payload);
-    send.key = "call:" + std::to_string(work.grant.run.value) + ":" + std::to_string(work.seq);
+    const MonoTime give_up = clock_.monotonic() + options_.lease.length;
+    const auto key = co_await call_key(io_, store_, clock_, give_up, work.grant, work.seq);
+    if (key.has_error()) co_return unsent(key.error());
+    send.key = "call:" + key.value();
     send.kept_max = options_.kept_max;
     if (options_.handoff) send.handoff = options_.lease;
     auto write = [this, &send](auto done) { signals_.send(send, std::move(done)); };
     auto sent = co_await stored<storage::SignalSent>(std::move(write));
-    if (sent.has_error()) co_return InnerReply(failure(std::move(sent).error()));
+    if (sent.has_error()) co_return unsent(std::move(sent).error());
     if (sent.value().wake) options_.wake(std::move(*sent.value().wake));
     JsonObject result;
     result.boolean("delivered", sent.value().delivered);
@@ -285,6 +298,7 @@ class SignalService final : public InnerService {
   }
 
   net::io_context& io_;
+  storage::Store& store_;
   storage::Signals& signals_;
   const Clock& clock_;
   SignalServiceOptions options_;

@@ -10,6 +10,7 @@
 #include "sequential/base/bytes.h"
 #include "sequential/base/json_text.h"
 #include "sequential/storage/children.h"
+#include "work/call_key.h"
 #include "work/processor.h"
 #include "work/submissions.h"
 #include "work/until_stored.h"
@@ -208,14 +209,17 @@ net::awaitable<InnerReply> TasksService::run_child(const storage::Work& work,
 net::awaitable<InnerReply> TasksService::start_detached(const storage::Work& work,
                                                         ChildRequest& request) {
   auto& submission = request.submission;
+  const MonoTime give_up = clock_.monotonic() + options_.patience;
   if (submission.idempotency_key.empty()) {
-    submission.idempotency_key = std::string(kOwnKeys) + "start:" +
-                                 std::to_string(work.grant.run.value) + ":" +
-                                 std::to_string(work.seq);
+    const auto key = co_await call_key(io_, store_, clock_, give_up, work.grant, work.seq);
+    if (key.has_error()) {
+      if (key.error().code == Errc::fenced) co_return CallFenced{};
+      co_return failed(key.error());
+    }
+    submission.idempotency_key = std::string(kOwnKeys) + "start:" + key.value();
   }
   submission.request_hash = request_hash(submission, request.version);
   auto write = [this, &submission](auto done) { store_.submit(submission, std::move(done)); };
-  const MonoTime give_up = clock_.monotonic() + options_.patience;
   auto started =
       co_await until_stored<storage::Submitted>(io_, clock_, give_up, std::move(write));
   if (started.has_error()) co_return failed(started.error());

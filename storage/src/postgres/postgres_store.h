@@ -107,6 +107,8 @@ class PostgresStore final : public Store,
   void retry_run(Retry, Done<Rewound>) override;
   void fork_run(Fork, Done<Rewound>) override;
   void origin(TaskRunId, Done<RunOrigin>) override;
+  void failed_calls(TaskRunId, int limit, Done<std::vector<FailedCall>>) override;
+  void made_after(Grant call, Done<std::int64_t>) override;
 
   void keystore_put(std::string name_space, std::string key, std::string key_id,
                     std::function<std::string(std::int64_t version)> seal,

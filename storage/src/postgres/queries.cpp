@@ -175,6 +175,27 @@ Answer<Result<RunOrigin>> Queries::origin(TaskRunId id) {
       RunOrigin{rows.id<TaskRunId>(0, 0), rows.integer(0, 1), rows.integer(0, 2)});
 }
 
+Answer<Result<std::vector<FailedCall>>> Queries::failed_calls(TaskRunId run, int limit) {
+  Params params;
+  params.add(run.value).add(bounded(limit)).add(static_cast<std::int64_t>(kErrorReadMax));
+  SEQUENTIAL_ASK(rows, sql_.failed_calls, params);
+  std::vector<FailedCall> failed;
+  for (std::size_t i = rows.size(); i > 0; --i) {
+    failed.push_back({rows.integer(i - 1, 0), rows.integer(i - 1, 1), rows.bytes(i - 1, 2)});
+  }
+  return Result<std::vector<FailedCall>>(std::move(failed));
+}
+
+Answer<Result<std::int64_t>> Queries::made_after(const Grant& call) {
+  Params params;
+  params.add(call.id.value).add(call.run.value).add(call.epoch);
+  SEQUENTIAL_ASK(rows, sql_.made_after, params);
+  if (rows.size() == 0) {
+    return Result<std::int64_t>(Error(Errc::fenced, "the call is not held under this claim"));
+  }
+  return Result<std::int64_t>(rows.integer(0, 0));
+}
+
 TaskRun read_whole_run(const Rows& rows) {
   TaskRun run = read_run(rows, 0);
   run.input = rows.bytes(0, 25);

@@ -23,7 +23,8 @@ struct QueryStatements {
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
       logs, states, journal,
       outcomes, keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
-      oldest_runnable, schema_version, began, origin, view;
+      oldest_runnable, schema_version, began, origin, failed_calls, made_after,
+      view;
 
  private:
   // `s` is the schema's name and the dot.
@@ -50,6 +51,8 @@ class Queries {
   Answer<Result<TaskRun>> run(TaskRunId id);
   Answer<Result<TaskRun>> journal_head(TaskRunId id);
   Answer<Result<RunOrigin>> origin(TaskRunId id);
+  Answer<Result<std::vector<FailedCall>>> failed_calls(TaskRunId run, int limit);
+  Answer<Result<std::int64_t>> made_after(const Grant& call);
   Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
   Answer<Result<std::optional<ChildLink>>> parent_of(TaskRunId run);
   Answer<Result<std::vector<TaskRun>>> children_of(TaskRunId parent, TaskRunId before, int limit);

@@ -54,6 +54,14 @@ void QueryStatements::name_lists(const std::string& s) {
   began = Statement("SELECT created_at FROM " + s + "stack_runs WHERE id = $1::bigint");
   origin = Statement("SELECT coalesce(forked_from, 0), coalesce(forked_at, 0), rewinds FROM " + s +
       "task_runs WHERE id = $1::bigint");
+  failed_calls = Statement(
+      "SELECT seq, delivered_as, CASE WHEN length(error) <= $3::bigint THEN error ELSE '' END"
+      " FROM " + s + "stack_runs WHERE task_run_id = $1::bigint AND seq > 0 AND delivered_as > 0"
+      " AND status = 'failed' ORDER BY delivered_as DESC LIMIT $2::bigint");
+  made_after = Statement("SELECT (SELECT coalesce(max(r.n), 0) FROM " + s +
+      "retries r WHERE r.task_run_id = s.task_run_id AND r.calls < s.seq) FROM " + s +
+      "stack_runs s WHERE s.id = $1::bigint AND s.task_run_id = $2::bigint"
+      " AND s.epoch = $3::bigint AND s.status = 'processing'");
   // One statement per kind of filter, so that each walks the index that fits it.
   const std::string page = " ORDER BY t.id DESC LIMIT $2::bigint";
   runs = Statement(run_columns + with_root + " WHERE t.id < $1::bigint" + page);

@@ -100,4 +100,12 @@ void PostgresStore::origin(TaskRunId run, Done<RunOrigin> done) {
   read(std::move(done), [run](Queries& q) { return q.origin(run); });
 }
 
+void PostgresStore::failed_calls(TaskRunId run, int limit, Done<std::vector<FailedCall>> done) {
+  read(std::move(done), [run, limit](Queries& q) { return q.failed_calls(run, limit); });
+}
+
+void PostgresStore::made_after(Grant call, Done<std::int64_t> done) {
+  read(std::move(done), [call](Queries& q) { return q.made_after(call); });
+}
+
 }  // namespace sequential::storage::postgres

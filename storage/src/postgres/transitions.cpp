@@ -64,10 +64,15 @@ Statements::Statements(const std::string& schema) {
                            "signals s ON s.task_run_id = t.id AND s.id > $2::bigint"
                            " AND s.taken_seq IS NULL WHERE t.id = $1::bigint"
                            " ORDER BY s.id LIMIT $3::bigint");
-  webhook =
-      Statement("SELECT w.task_run_id, w.rules, w.used_at, w.expires_at <= " + quoted +
-                "now_ms($2::bigint), t.ended_at, t.id FROM " + quoted + "webhooks w LEFT JOIN " +
-                quoted + "task_runs t ON t.id = w.task_run_id WHERE w.key = $1::bytea");
+  // Its own row or, under a longer key, that of a fork; one that can still be answered, if any.
+  webhook = Statement(
+      "SELECT w.task_run_id, w.rules, w.used_at, w.expires_at <= " + quoted +
+      "now_ms($2::bigint) AS late, t.ended_at, t.id FROM " + quoted + "webhooks w LEFT JOIN " +
+      quoted + "task_runs t ON t.id = w.task_run_id WHERE w.key >= $1::bytea"
+      " AND w.key < $1::bytea || ';'::bytea"
+      " AND (w.key = $1::bytea OR substr(w.key, length($1::bytea) + 1, 1) = ':'::bytea)"
+      " ORDER BY w.used_at IS NOT NULL OR w.expires_at <= " + quoted +
+      "now_ms($2::bigint) OR t.id IS NULL OR t.ended_at IS NOT NULL, w.task_run_id LIMIT 1");
   remove_runs = call("remove_runs_v1", 7);
   put_retention = Statement(
       "INSERT INTO " + quoted + "task_retention (task, completed_ms, failed_ms, updated_at) VALUES"

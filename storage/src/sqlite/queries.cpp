@@ -176,6 +176,27 @@ Result<RunOrigin> Queries::origin(TaskRunId id) {
   return Error(Errc::run_not_found, "there is no task run " + std::to_string(id.value));
 }
 
+Result<std::vector<FailedCall>> Queries::failed_calls(TaskRunId run, int limit) {
+  std::vector<FailedCall> failed;
+  {
+    Cursor row = failed_calls_.query(run, limit, static_cast<std::int64_t>(kErrorReadMax));
+    while (row.next()) failed.push_back({row.integer(0), row.integer(1), row.text(2)});
+  }
+  std::reverse(failed.begin(), failed.end());
+  return answer(std::move(failed));
+}
+
+Result<std::int64_t> Queries::made_after(const Grant& call) {
+  std::optional<std::int64_t> found;
+  {
+    Cursor row = made_after_.query(call.id, call.run, call.epoch);
+    if (row.next()) found = row.integer(0);
+  }
+  SEQUENTIAL_TRY(const auto retry, answer(std::move(found)));
+  if (retry) return *retry;
+  return Error(Errc::fenced, "the call is not held under this claim");
+}
+
 Result<TaskRun> Queries::run(TaskRunId id) {
   std::optional<TaskRun> found;
   {

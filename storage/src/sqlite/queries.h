@@ -36,6 +36,8 @@ class Queries {
   Result<TaskRun> run(TaskRunId id);
   Result<TaskRun> journal_head(TaskRunId id);
   Result<RunOrigin> origin(TaskRunId id);
+  Result<std::vector<FailedCall>> failed_calls(TaskRunId run, int limit);
+  Result<std::int64_t> made_after(const Grant& call);
   Result<std::vector<TaskRun>> runs(const RunFilter& filter);
   Result<std::optional<ChildLink>> parent_of(TaskRunId run);
   Result<std::vector<TaskRun>> children_of(TaskRunId parent, TaskRunId before, int limit);
@@ -126,6 +128,14 @@ class Queries {
   Statement origin_{db_,
       "SELECT coalesce(forked_from, 0), coalesce(forked_at, 0), rewinds FROM task_runs"
       " WHERE id = ?1"};
+  Statement failed_calls_{db_,
+      "SELECT seq, delivered_as, iif(length(CAST(error AS BLOB)) <= ?3, error, '')"
+      " FROM stack_runs INDEXED BY stack_runs_journal WHERE task_run_id = ?1 AND delivered_as > 0"
+      " AND seq > 0 AND status = 'failed' ORDER BY delivered_as DESC LIMIT ?2"};
+  Statement made_after_{db_,
+      "SELECT (SELECT coalesce(max(r.n), 0) FROM retries r WHERE r.task_run_id = s.task_run_id"
+      " AND r.calls < s.seq) FROM stack_runs s"
+      " WHERE s.id = ?1 AND s.task_run_id = ?2 AND s.epoch = ?3 AND s.status = 'processing'"};
   // One statement per kind of filter, so that each walks the index that fits it.
   Statement runs_{db_, std::string(kRun) + " FROM task_runs t" + std::string(kWithRoot) +
       " WHERE t.id < ?1 ORDER BY t.id DESC LIMIT ?2"};
@@ -189,7 +199,8 @@ class Queries {
   Statement webhook_{
       db_,
       "SELECT w.task_run_id, w.expires_at, w.used_at, w.rules, t.status FROM webhooks w"
-      " LEFT JOIN task_runs t ON t.id = w.task_run_id WHERE w.key = ?1"};
+      " LEFT JOIN task_runs t ON t.id = w.task_run_id WHERE w.key >= ?1 AND w.key < ?1 || ';'"
+      " AND (w.key = ?1 OR substr(w.key, length(?1) + 1, 1) = ':') ORDER BY w.task_run_id"};
 
   Statement begin_{db_, "BEGIN"};
   Statement commit_{db_, "COMMIT"};

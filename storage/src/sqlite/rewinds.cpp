@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "sqlite/rewound_signals.h"
 #include "sqlite/store_templates.h"
 #include "sqlite/transaction.h"
 
@@ -195,10 +196,14 @@ void make_failed_calls_again(Transaction& tx, const Retry& retry, WallTime now) 
                   " coalesce(ended_at, updated_at), 'retried', error FROM stack_runs"
                   " WHERE attempt > 0 AND") + kAgain};
   keep.run(retry.run, to.calls, to.through, retry.call);
-  // What was not begun keeps the time that it waits for.
+  // What was not begun keeps the time that it waits for. What waits for a signal looks at once
+  // whether there is one, and waits for as long as it did at first.
   Statement reset{tx.sql.db,
       std::string("UPDATE stack_runs SET status = 'pending', epoch = epoch + 1,"
-                  " available_at = CASE WHEN attempt = 0 THEN max(available_at, ?5) ELSE ?5 END,"
+                  " available_at = CASE WHEN attempt = 0 AND NOT (service_name = 'signal'"
+                  " AND method_name = 'wait') THEN max(available_at, ?5) ELSE ?5 END,"
+                  " created_at = CASE WHEN service_name = 'signal' AND method_name = 'wait'"
+                  " THEN ?5 ELSE created_at END,"
                   " attempt = 0, outcome_unknown = NULL, result = NULL, error = NULL,"
                   " delivered_as = 0, started_at = NULL, ended_at = NULL, updated_at = ?5 WHERE") +
           kAgain};
@@ -231,6 +236,7 @@ Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
                  "whether call " + std::to_string(seq) + " took effect is not known");
   }
   const WallTime now = tx.clock.now();
+  rewind_signals(tx, retry, kAgain);
   remove_calls_after(tx, run, to.calls);
   // Before results get new positions: their old ones say which calls are meant.
   make_failed_calls_again(tx, retry, now);
@@ -365,6 +371,7 @@ Result<Rewound> fork_run(Transaction& tx, const Fork& fork) {
     return Error(Errc::conflict, "call " + std::to_string(fork.outcome->seq) +
                                      " does not wait for an outcome at that point");
   }
+  SEQUENTIAL_TRY(check_webhooks(tx, fork));
   const WallTime now = tx.clock.now();
   const TaskRunId run = tx.ids.next_run();
   const StackRunId root = tx.ids.next_stack_run();
@@ -372,6 +379,7 @@ Result<Rewound> fork_run(Transaction& tx, const Fork& fork) {
   copy_run(tx, fork, *point, run, root, now);
   copy_calls(tx, fork, run, root, now);
   const std::int64_t length = add_outcome(tx, fork, run, now);
+  fork_signals(tx, fork, run, now);
   count_fork(tx, fork, run, root, length);
   std::string tags;
   {
@@ -405,6 +413,14 @@ void SqliteStore::fork_run(Fork fork, Done<Rewound> done) {
 
 void SqliteStore::origin(TaskRunId run, Done<RunOrigin> done) {
   read(std::move(done), [run](Queries& q) { return q.origin(run); });
+}
+
+void SqliteStore::failed_calls(TaskRunId run, int limit, Done<std::vector<FailedCall>> done) {
+  read(std::move(done), [run, limit](Queries& q) { return q.failed_calls(run, limit); });
+}
+
+void SqliteStore::made_after(Grant call, Done<std::int64_t> done) {
+  read(std::move(done), [call](Queries& q) { return q.made_after(call); });
 }
 
 }  // namespace sequential::storage::sqlite

@@ -3,6 +3,7 @@
 #include "sqlite/signals.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "sqlite/queries.h"
 #include "sqlite/store_templates.h"
@@ -235,23 +236,32 @@ Result<OutcomeRecorded> create_webhook(Transaction& tx, const WebhookNew& webhoo
 Result<SignalSent> answer_webhook(Transaction& tx, const WebhookAnswer& answer) {
   SignalStatements& sql = tx.sql.signals;
   const WallTime now = tx.clock.now();
-  TaskRunId run;
-  std::string name;
+  struct Open {
+    TaskRunId run;
+    std::string name, key;
+  };
+  std::vector<Open> open;
+  bool known = false;
   {
     Cursor row = sql.webhook.query(answer.key);
-    if (!row.next()) return Error(Errc::not_found, "there is no such webhook");
-    const bool over = row.null(4) || is_terminal(run_status_of(tx, row.view(4)));
-    if (!row.null(2) || row.time(1) <= now || over) {
-      return Error(Errc::webhook_gone, "this address cannot be used any more");
+    while (row.next()) {
+      known = true;
+      const bool over = row.null(4) || is_terminal(run_status_of(tx, row.view(4)));
+      if (!row.null(2) || row.time(1) <= now || over) continue;
+      open.push_back({row.id<TaskRunId>(0), row.text(3), row.text(5)});
     }
-    run = row.id<TaskRunId>(0);
-    name = row.text(3);
   }
-  tx.must(sql.webhook_used.run(answer.key, now, answer.payload) == 1);
-  SEQUENTIAL_TRY(auto served, serve(tx, {run, name, 1, answer.handoff}));
+  if (!known) return Error(Errc::not_found, "there is no such webhook");
+  if (open.empty()) return Error(Errc::webhook_gone, "this address cannot be used any more");
   SignalSent sent;
-  sent.delivered = served.calls > 0;
-  sent.wake = std::move(served.wake);
+  for (const Open& hook : open) {
+    tx.must(sql.webhook_used.run(hook.key, now, answer.payload) == 1);
+    // Of several runs the first is handed over, the sweep finds the others.
+    const auto handoff = &hook == open.data() ? answer.handoff : std::nullopt;
+    SEQUENTIAL_TRY(auto served, serve(tx, {hook.run, hook.name, 1, handoff}));
+    sent.delivered = sent.delivered || served.calls > 0;
+    if (&hook == open.data()) sent.wake = std::move(served.wake);
+  }
   tx.faults = {"signal.before_commit", {"signal.after_commit"}};
   return sent;
 }
@@ -321,7 +331,8 @@ Result<Webhook> Queries::webhook(const std::string& key, WallTime now) {
   std::optional<Webhook> found;
   {
     Cursor row = webhook_.query(key);
-    if (row.next()) {
+    // One that can still be answered, if any can.
+    while ((!found || found->gone) && row.next()) {
       found.emplace();
       found->run = row.id<TaskRunId>(0);
       found->rules = row.text(3);

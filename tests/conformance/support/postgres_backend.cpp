@@ -16,7 +16,7 @@ constexpr const char* kTables[] = {"meta",     "task_functions", "task_runs", "s
                                    "attempts", "task_logs",      "keystore",  "checkpoints",
                                    "child_tasks", "child_cancels",
                                    "schedules",
-                                   "run_states",
+                                   "run_states", "cancellations", "retries",
                                    "signals",  "signal_waits",   "webhooks",
                                    "run_tags",  "run_children",   "task_retention",
                                    "queues",    "queue_keys", "queue_runs", "queue_starts"};

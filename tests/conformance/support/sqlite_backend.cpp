@@ -42,7 +42,7 @@ class SqliteDatabase final : public Database {
     std::string text;
     for (const char* const table :
          {"meta", "task_functions", "task_runs", "stack_runs", "attempts", "task_logs", "keystore",
-          "checkpoints", "child_tasks", "child_cancels", "schedules", "run_states", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "queues", "queue_keys", "queue_runs", "queue_starts", "schema_migrations"}) {
+          "checkpoints", "child_tasks", "child_cancels", "schedules", "run_states", "retries", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "queues", "queue_keys", "queue_runs", "queue_starts", "schema_migrations"}) {
       text += std::string("== ") + table + "\n";
       text += rows_of(db, std::string("SELECT * FROM ") + table + " ORDER BY 1, 2");
     }

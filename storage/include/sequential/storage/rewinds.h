@@ -69,6 +69,13 @@ struct RunOrigin {
   std::int64_t rewinds = 0;      // how often it was retried or resumed on other code
 };
 
+// A failure in a run's journal.
+struct FailedCall {
+  std::int64_t seq = 0, position = 0;
+  std::string error;  // empty if it is larger than kErrorReadMax
+};
+inline constexpr std::size_t kErrorReadMax = 65'536;
+
 class Rewinds {
  public:
   virtual ~Rewinds() = default;
@@ -83,14 +90,24 @@ class Rewinds {
   // failed or were cancelled after it are made again, with attempts from 1. A parent that waited
   // has been told already: it is told nothing more. Errors: run_not_found; conflict;
   // outcome_unknown.
+  // Signals taken by calls that are removed or made again are kept anew, webhooks that such calls
+  // made are gone, and what removed calls sent to the run itself is, too.
   virtual void retry_run(Retry retry, Done<Rewound>) = 0;
 
   // A new run with the source's journal up to the point. Calls issued by then without an outcome
   // by then are made anew by it. Errors: run_not_found; conflict; payload_too_large: more calls
   // than calls_max; idempotency_conflict.
+  // Its webhooks answer at the source's addresses: one answer is for both.
   virtual void fork_run(Fork fork, Done<Rewound>) = 0;
 
   virtual void origin(TaskRunId run, Done<RunOrigin>) = 0;  // Errors: run_not_found
+
+  // The newest failures that the run was told of, at most `limit`, by position.
+  virtual void failed_calls(TaskRunId run, int limit, Done<std::vector<FailedCall>>) = 0;
+
+  // Which retry of its run the call was made after, 0: none. The same for as long as there is the
+  // call, and never that of another call of its number. Errors: fenced: it is not held.
+  virtual void made_after(Grant call, Done<std::int64_t>) = 0;
 };
 
 }  // namespace sequential::storage

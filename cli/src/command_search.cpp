@@ -98,7 +98,7 @@ bool no_age(const std::string& text) {
 
 struct Purged {
   int exit = kExitOk;
-  std::int64_t matched = 0, runs = 0, rows = 0;
+  std::int64_t matched = 0, runs = 0, rows = 0, failures = 0;
 };
 
 // Request by request, until the server has looked at all.
@@ -118,6 +118,13 @@ Purged purge_all(Session& session, const RunsPurgeOptions& options) {
     sum.matched += number_of(body, "matched");
     sum.runs += number_of(body, "removed_runs");
     sum.rows += number_of(body, "removed_rows");
+    sum.failures += number_of(body, "failures");
+    if (body.contains("failed") && body["failed"].is_array()) {
+      for (const json& one : body["failed"]) {
+        session.note("run " + text_of(one, "id") +
+                     " was not removed: " + harmless(text_of(one, "message")));
+      }
+    }
     cursor = cursor_of(body);
     if (cursor.empty()) return sum;
     session.note(paint(session.err(), Colour::dim,
@@ -200,6 +207,7 @@ int runs_purge(Session& session, const RunsPurgeOptions& options) {
     JsonObject object;
     object.boolean("dry_run", options.dry_run).number("matched", purged.matched);
     object.number("removed_runs", purged.runs).number("removed_rows", purged.rows);
+    object.number("failures", purged.failures);
     session.print_json(std::move(object).text());
   } else if (options.dry_run) {
     session.print("would remove " + grouped(purged.matched) + " runs\n");
@@ -207,7 +215,7 @@ int runs_purge(Session& session, const RunsPurgeOptions& options) {
     session.print("removed " + grouped(purged.runs) + " runs, " + grouped(purged.rows) +
                   " rows in all\n");
   }
-  return purged.exit;
+  return purged.exit == kExitOk && purged.failures > 0 ? kExitServer : purged.exit;
 }
 
 int tasks_retention(Session& session, const RetentionOptions& options) {

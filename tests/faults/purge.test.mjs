@@ -56,6 +56,32 @@ describe(`a purge that is killed on ${STORE}`, () => {
     });
   }
 
+  if (STORE === "postgres") it("a run whose removal takes too long keeps no other", { timeout: 120_000 }, async () => {
+    const { server, submitted } = await begin({ "store.postgres.statement_timeout_ms": 500 });
+    try {
+      const stuck = Math.min(...submitted);  // the first of the first batch
+      server.alter(`CREATE FUNCTION takes_long() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(60); RETURN OLD; END';
+        CREATE TRIGGER takes_long BEFORE DELETE ON task_runs
+          FOR EACH ROW WHEN (OLD.id = ${stuck}) EXECUTE FUNCTION takes_long();`);
+      await server.restart({ settings: { "retention.pass_ms": 100 } });
+      await server.request("PUT", "/tasks/one/retention", { json: { completed: "1ms" } });
+      await until("the others to be removed", async () => (await server.get("/runs/count?task=one")).count === 1, 60_000);
+      assert.equal((await server.run(stuck)).status, "completed");
+      await until("the log to name it", () => new RegExp(`an old run was not removed.*${stuck}`).test(server.stderr));
+      assert.ok((await server.get("/stats")).retention.failed > 0);
+      await server.request("DELETE", "/tasks/one/retention");
+      const purged = (await server.request("POST", "/runs/purge", { json: { filter: { task: "one" } } })).json();
+      assert.deepEqual([purged.matched, purged.removed_runs, purged.failures], [1, 0, 1]);
+      assert.deepEqual([purged.failed[0].id, purged.next_cursor], [stuck, null]);
+      server.alter("DROP TRIGGER takes_long ON task_runs");
+      assert.equal((await server.request("POST", "/runs/purge", { json: { filter: { task: "one" } } })).json().removed_runs, 1);
+      await server.stop();
+      assert.deepEqual(orphans(server), [0, 0, 0, 0, 0]);
+    } finally {
+      await server.destroy();
+    }
+  });
+
   it("the background pass goes on after a kill, and leaves what is to be kept", { timeout: 120_000 }, async () => {
     const { server } = await begin();
     try {

@@ -1,6 +1,7 @@
 // GET /runs, /runs/count; DELETE /runs/{id}; POST /runs/purge; /tasks/{name}/retention.
 
 #include <algorithm>
+#include <cstddef>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,6 +15,7 @@
 #include "routes/run_view.h"
 #include "sequential/base/json_text.h"
 #include "sequential/storage/search.h"
+#include "work/removal.h"
 #include "work/retention.h"
 #include "work/store_time.h"
 
@@ -23,6 +25,7 @@ namespace {
 constexpr int kPurgeDefault = 1'000;  // runs of one request
 constexpr int kPurgeMax = 10'000;
 constexpr int kBatch = 100;  // of one transaction
+constexpr std::size_t kFailuresMax = 100;  // told one by one
 
 Result<RunsAsked> asked_by(const HttpRequest& request, bool paged) {
   SEQUENTIAL_TRY(const auto parameters, parameters_of(request.query));
@@ -112,6 +115,56 @@ Result<PurgeAsked> purge_asked(const std::string& body) {
   return asked;
 }
 
+struct PurgeSum {
+  std::int64_t matched = 0, runs = 0, rows = 0, failures = 0;
+  std::vector<std::string> failed;  // the first of them
+  TaskRunId next;
+  bool more = true;
+};
+
+void note_failures(PurgeSum& sum, const std::vector<NotRemoved>& failed) {
+  for (const auto& one : failed) {
+    ++sum.failures;
+    if (sum.failed.size() >= kFailuresMax) continue;
+    JsonObject object;
+    object.number("id", one.run.value).string("code", error_code_name(one.error.code));
+    sum.failed.push_back(std::move(object.string("message", one.error.message)).text());
+  }
+}
+
+// Page by page. What was done before the store failed counts: the client goes on from there.
+net::awaitable<Result<void>> purge(RouteContext& context, PurgeAsked& asked, WallTime before,
+                                   PurgeSum& sum) {
+  const auto stop = [&sum](const Error& error) -> Result<void> {
+    if (sum.matched == 0) return error;
+    return success();
+  };
+  while (sum.more && sum.matched < asked.limit) {
+    asked.runs.cursor = sum.next;
+    asked.runs.limit = std::min<int>(kBatch, asked.limit - static_cast<int>(sum.matched));
+    const auto page = co_await find(context, asked.runs);
+    if (page.has_error()) co_return stop(page.error());
+    std::vector<TaskRunId> ids;
+    for (const auto& run : page.value().runs) ids.push_back(run.id);
+    if (!asked.dry_run && !ids.empty()) {
+      const auto done = co_await remove_in_parts(*context.store.search(), ids, before, kBatch);
+      sum.runs += done.removed.runs;
+      sum.rows += done.removed.rows;
+      note_failures(sum, done.failed);
+      for (const TaskRunId id : ids) {
+        context.processor.forget(id);
+        context.events.changed(id);
+      }
+      if (done.gave_up) co_return stop(*done.gave_up);
+    }
+    sum.matched += static_cast<std::int64_t>(ids.size());
+    sum.next = page.value().next;
+    sum.more = static_cast<bool>(sum.next);
+    if (ids.empty()) break;  // the client goes on
+  }
+  co_return success();
+}
+
 HttpResponse render_retention(const RouteContext& context, const std::string& task,
                               const storage::Retention* set, const std::string& options) {
   const Kept kept = RetentionPass::effective(set, options, context.retention.options());
@@ -175,6 +228,7 @@ Answer remove_run(RouteContext& context, TaskRunId id) {
     if (removed.value().runs < kBatch) break;
   }
   context.processor.forget(id);
+  context.events.changed(id);
   const auto left = co_await completes<Result<storage::TaskRun>>(std::move(read));
   if (left.has_error() && left.error().code == Errc::run_not_found) {
     co_return json_response(204, {});
@@ -197,34 +251,16 @@ Answer purge_runs(RouteContext& context, const HttpRequest& request) {
   }
   const WallTime before =
       asked.runs.query.ended.before.value_or(WallTime{std::numeric_limits<std::int64_t>::max()});
-  std::int64_t matched = 0, runs = 0, rows = 0;
-  TaskRunId next = asked.runs.cursor;
-  bool more = true;
-  while (more && matched < asked.limit) {
-    asked.runs.cursor = next;
-    asked.runs.limit = std::min<int>(kBatch, asked.limit - static_cast<int>(matched));
-    const auto page = co_await find(context, asked.runs);
-    if (page.has_error()) co_return problem(page.error());
-    std::vector<TaskRunId> ids;
-    for (const auto& run : page.value().runs) ids.push_back(run.id);
-    matched += static_cast<std::int64_t>(ids.size());
-    next = page.value().next;
-    more = static_cast<bool>(next);
-    const bool looked_in_vain = ids.empty();
-    if (!asked.dry_run && !ids.empty()) {
-      const auto removed = co_await remove(context, ids, before);
-      if (removed.has_error()) co_return problem(removed.error());
-      runs += removed.value().runs;
-      rows += removed.value().rows;
-      for (const TaskRunId id : ids) context.processor.forget(id);
-    }
-    if (looked_in_vain) break;  // the client goes on
-  }
+  PurgeSum sum;
+  sum.next = asked.runs.cursor;
+  const auto purged = co_await purge(context, asked, before, sum);
+  if (purged.has_error()) co_return problem(purged.error());
   JsonObject body;
-  body.boolean("dry_run", asked.dry_run).number("matched", matched).number("removed_runs", runs);
-  body.number("removed_rows", rows);
-  if (more) {
-    body.string("next_cursor", std::to_string(next.value));
+  body.boolean("dry_run", asked.dry_run).number("matched", sum.matched);
+  body.number("removed_runs", sum.runs).number("removed_rows", sum.rows);
+  body.number("failures", sum.failures).raw("failed", json_array(sum.failed));
+  if (sum.more) {
+    body.string("next_cursor", std::to_string(sum.next.value));
   } else {
     body.null("next_cursor");
   }

@@ -11,12 +11,15 @@
 #include "routes/run_query.h"
 #include "sequential/base/json_text.h"
 #include "sequential/base/log.h"
+#include "work/removal.h"
 #include "work/store_time.h"
 
 namespace sequential::server {
 namespace {
 
 using storage::RunStatus;
+
+constexpr int kGivenUpMax = 3;  // batches of a task in one pass
 
 Result<std::int64_t> read_length(const nlohmann::json& value, const std::string& field) {
   if (value.is_number_unsigned()) return parse_duration(value.dump() + "ms", field);
@@ -118,6 +121,7 @@ net::awaitable<Result<bool>> RetentionPass::all_younger(const storage::RunQuery&
 net::awaitable<Result<void>> RetentionPass::remove_old(const storage::RunQuery& query,
                                                        const std::atomic<bool>& go_on) {
   net::steady_timer pause(co_await net::this_coro::executor);
+  int given_up = 0;
   for (TaskRunId after; go_on;) {
     const MonoTime began = clock_.monotonic();
     auto younger = co_await all_younger(query, after);
@@ -131,13 +135,17 @@ net::awaitable<Result<void>> RetentionPass::remove_old(const storage::RunQuery& 
     std::vector<TaskRunId> ids;
     for (const auto& run : page.value().runs) ids.push_back(run.id);
     if (!ids.empty()) {
-      auto remove = [this, &query, &ids](auto done) {
-        store_.search()->remove_runs(ids, *query.ended.before, options_.batch, std::move(done));
-      };
-      const auto removed = co_await completes<Result<storage::Removed>>(std::move(remove));
-      if (removed.has_error()) co_return removed.error();
-      removed_runs_ += removed.value().runs;
-      removed_rows_ += removed.value().rows;
+      const auto done = co_await remove_in_parts(*store_.search(), std::move(ids),
+                                                 *query.ended.before, options_.batch);
+      removed_runs_ += done.removed.runs;
+      removed_rows_ += done.removed.rows;
+      for (const auto& one : done.failed) {
+        ++failed_;
+        log_warn("an old run was not removed",
+                 {{"task", query.task}, {"run", one.run.value}, {"reason", one.error.message}});
+      }
+      // What cannot be removed keeps nothing that comes after it, unless it is very much.
+      if (done.gave_up && ++given_up >= kGivenUpMax) co_return *done.gave_up;
     }
     if (!page.value().next) break;
     after = page.value().next;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "async.h"
+#include "background.h"
 #include "chain/chain_client.h"
 #include "chain/signature.h"
 #include "http/http_server.h"
@@ -29,9 +29,9 @@
 #include "sequential/base/fault.h"
 #include "sequential/base/log.h"
 #include "work/processor.h"
+#include "work/retention.h"
 #include "work/run_events.h"
 #include "work/signal_service.h"
-#include "work/retention.h"
 #include "work/store_watch.h"
 #include "work/tasks_service.h"
 
@@ -45,6 +45,7 @@ constexpr Millis kStopEnginesWithin{2'000};
 constexpr Millis kGiveBackWithin{1'000};  // after a drain's grace
 constexpr Millis kGoodbyeWithin{500};  // for event streams: who reads slowly misses it
 constexpr Millis kDrainPoll{5};
+constexpr Millis kLookToBeSure{15'000};
 
 Millis ms(std::int64_t value) { return Millis{value}; }
 
@@ -63,6 +64,10 @@ HttpLimits http_limits(const config::Server& c) {
 
 bool is_loopback(const std::string& address) {
   return address.starts_with("127.") || address == "::1";
+}
+
+bool listens_everywhere(const std::string& address) {
+  return address == "0.0.0.0" || address == "::";
 }
 
 Result<std::string> read_token(const config::Server& c) {
@@ -124,11 +129,13 @@ SchedulerOptions scheduler_options(const config::Config& c, storage::Lease lease
   return options;
 }
 
-RunEventsOptions event_options(const config::Server& c) {
+RunEventsOptions event_options(const config::Server& c, bool store_is_exclusive) {
   RunEventsOptions options;
   options.streams_max = c.event_streams_max;
   options.heartbeat = ms(c.event_heartbeat_ms);
   options.poll = ms(c.event_poll_ms);
+  // Whatever changes is heard of here; a look without news is only made to be sure.
+  if (store_is_exclusive) options.poll = std::max(options.poll, kLookToBeSure);
   options.pace = ms(c.event_pace_ms);
   return options;
 }
@@ -152,8 +159,7 @@ RetentionOptions retention_options(const config::Config& c) {
 Result<ChainOptions> chain_options(const config::Config& c, const HttpServer& http) {
   ChainOptions options;
   if (c.chain.url.empty()) {
-    const bool any = http.address() == "0.0.0.0" || http.address() == "::";
-    options.host = any ? "127.0.0.1" : http.address();
+    options.host = listens_everywhere(http.address()) ? "127.0.0.1" : http.address();
     options.port = std::to_string(http.port());
   } else {
     SEQUENTIAL_TRY(options, parse_chain_url(c.chain.url));
@@ -239,17 +245,6 @@ class Waiter {
   std::optional<T> value_;
 };
 
-template <class Step>
-net::awaitable<void> every(net::io_context& io, const std::atomic<bool>& go_on, Millis period,
-                           Step step) {
-  net::steady_timer timer(io);
-  while (go_on) {
-    co_await step();
-    timer.expires_after(period);
-    co_await timer.async_wait(kToken);
-  }
-}
-
 // What a node consists of, in the order in which it is put together.
 class Node {
  public:
@@ -282,7 +277,8 @@ class Node {
     scheduler_ = std::make_unique<Scheduler>(io_, *store_, *processor_, clock_,
                                              scheduler_options(config_, lease_));
     store_watch_ = std::make_unique<StoreWatch>(*store_, clock_, watch_options(config_));
-    events_ = std::make_unique<RunEvents>(io_, *store_, clock_, event_options(config_.server));
+    events_ = std::make_unique<RunEvents>(
+        io_, *store_, clock_, event_options(config_.server, backends_.store_is_exclusive));
     processor_->watch().on_change([this](TaskRunId run) { events_->changed(run); });
     retention_ = std::make_unique<RetentionPass>(*store_, clock_, retention_options(config_));
     DryReplayOptions replay_options;
@@ -342,12 +338,16 @@ class Node {
   bool drain(MonoTime deadline) {
     Waiter<bool> drained;
     auto finish = [this, deadline, &drained]() -> net::awaitable<void> {
-      const bool done = co_await processor_->drain(deadline, hurry_);
-      if (done) co_await requests_answered(deadline);
-      co_await processor_->give_back_untouched();
+      bool done = false;
+      const auto work = [this, deadline, &done]() -> net::awaitable<void> {
+        done = co_await processor_->drain(deadline, hurry_);
+        if (done) co_await requests_answered(deadline);
+        co_await processor_->give_back_untouched();
+      };
+      co_await survive(work);
       drained.give(done);
     };
-    net::co_spawn(io_, finish(), net::detached);
+    net::co_spawn(io_, finish(), log_escaped);
     return drained.take();
   }
 
@@ -394,8 +394,16 @@ class Node {
     SignalServiceOptions options;
     options.kept_max = config_.limits.signals_kept;
     options.lease = lease_;
-    options.handoff = config_.chain.url.empty();
-    options.public_url = config_.server.public_url.empty() ? url() : config_.server.public_url;
+    options.handoff = [this] { return config_.chain.url.empty() && go_on_; };
+    options.public_url = config_.server.public_url;
+    if (options.public_url.empty() && !listens_everywhere(http_->address())) {
+      options.public_url = url();
+    } else if (options.public_url.empty()) {
+      log_warn(
+          "server.public_url is not set and the server listens on every address: no webhook "
+          "can be made, and createWebhook fails",
+          {{"address", http_->address()}});
+    }
     options.wake = [this](storage::Wake wake) { processor_->wake(std::move(wake)); };
     registry_.add(make_signal_service(io_, *store_, clock_, std::move(options)));
   }
@@ -430,20 +438,18 @@ class Node {
   void start_loops() {
     if (config_.store.sweep_ms > 0) {
       auto sweep = [this] { return sweep_once(); };
-      net::co_spawn(io_, every(io_, go_on_, processor_->sweep_period(), std::move(sweep)),
-                    net::detached);
+      net::co_spawn(io_, every(go_on_, processor_->sweep_period(), std::move(sweep)), log_escaped);
     }
     scheduler_->begin();
     auto renew = [this] { return processor_->renew_leases(); };
-    net::co_spawn(io_, every(io_, go_on_, lease_.length / 3, std::move(renew)), net::detached);
+    net::co_spawn(io_, every(go_on_, lease_.length / 3, std::move(renew)), log_escaped);
     if (config_.retention.pass_ms > 0) {
       auto remove = [this] { return retention_->pass(go_on_); };
-      net::co_spawn(io_, every(io_, go_on_, ms(config_.retention.pass_ms), std::move(remove)),
-                    net::detached);
+      net::co_spawn(io_, every(go_on_, ms(config_.retention.pass_ms), std::move(remove)),
+                    log_escaped);
     }
     auto look = [this] { return store_watch_->look(); };
-    net::co_spawn(io_, every(io_, go_on_, ms(config_.store.upkeep_ms), std::move(look)),
-                  net::detached);
+    net::co_spawn(io_, every(go_on_, ms(config_.store.upkeep_ms), std::move(look)), log_escaped);
   }
 
   net::awaitable<void> sweep_once() {

@@ -247,6 +247,36 @@ describe("run state and events", () => {
     assert.equal([...seen.of("end"), ...rest.of("end")].length, 1);
   }));
 
+  it("a client that goes away is missed at once, not at the next comment", () =>
+    withServer({ settings: { ...settings(), "server.event_heartbeat_ms": 60_000 } }, async (one) => {
+      await one.publish("steps", STEPS);
+      const id = await one.submit("steps", { url: sink.url, name: "held-gone", calls: 1 });
+      const streams = async () => (await one.get("/stats")).events.streams;
+      const [first, second] = [await watch(one, id), await watch(one, id)];
+      assert.equal(await streams(), 2);
+      first.close();
+      await until("the first to be missed", async () => (await streams()) === 1, 10_000);
+      gateOf("held-gone-1").open();
+      await second.ended();
+      assert.equal(second.of("end").length, 1);
+    }));
+
+  it("a run that waits is looked at ever more rarely, and news is heard at once all the same", () =>
+    withServer({ settings: { ...settings(), "server.event_poll_ms": 50 } }, async (one) => {
+      await one.publish("steps", STEPS);
+      const id = await one.submit("steps", { url: sink.url, name: "held-idle", calls: 1 });
+      await until("the call", () => sink.count("held-idle-1") === 1);
+      const looks = async () => (await one.get("/stats")).events.looks;
+      const seen = await watch(one, id);
+      const before = await looks();
+      await until("ten comments", () => seen.comments >= 10);  // 3 s, sixty looks at a steady pace
+      assert.ok((await looks()) - before <= 20, `${(await looks()) - before} looks`);
+      const opened = Date.now();
+      gateOf("held-idle-1").open();
+      await seen.ended();
+      assert.ok(Date.now() - opened < 5_000, `it ended after ${Date.now() - opened} ms`);
+    }));
+
   it("many watchers of one run cost one look at a time", async () => {
     const id = await submit("held-many", 3);
     const all = await Promise.all(Array.from({ length: 100 }, () => watch(server, id)));

@@ -260,6 +260,39 @@ module.exports = async (input) => {
   });
 });
 
+describe("bulk actions of a server that is busy", () => {
+  it("what it cannot do just now is no failure of the run, and is said where nothing was done", { timeout: 120_000 }, async () => {
+    const server = new Server({ settings: { "engine.processes": 1, "server.replays_max": 1 } });
+    let hogging = true;
+    let hog;
+    try {
+      await server.start();
+      await server.publish("slow", "module.exports = async () => { for (let i = 0; i < 3e8; i++); throw new Error('x'); };");
+      await server.publish("other", "module.exports = async () => { for (let i = 0; i < 3e8; i++); };");
+      const id = await server.submit("slow", {});
+      const other = await server.submit("other", {});
+      for (const run of [id, other]) await server.ended(run);
+      hog = (async () => {
+        while (hogging) await server.request("GET", `/runs/${other}/replay`);
+      })();
+      const refused = await until("the places for replays to be taken", async () => {
+        const answer = await server.request("POST", "/runs/bulk", { json: { action: "retry", filter: { task: "slow" }, version: 1 } });
+        if (answer.status === 200) {
+          const { failed } = answer.json();
+          assert.ok(!failed.some((one) => one.code === "overloaded"), answer.text);
+          await server.ended(id);
+        }
+        return answer.status !== 200 && answer;
+      }, 60_000);
+      assert.equal(refused.json().code, "overloaded", refused.text);
+    } finally {
+      hogging = false;
+      await hog?.catch(() => undefined);
+      await server.destroy();
+    }
+  });
+});
+
 const waitFor = (server, id, holds) => until(`run ${id} to wait`, async () => {
   const run = await server.run(id);
   return holds(run) && run.status === "suspended_waiting_child";

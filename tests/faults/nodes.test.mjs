@@ -5,7 +5,7 @@ import { describe, it } from "node:test";
 import { openChainProxy } from "../support/js/proxy.mjs";
 import { BOUND_MS, crashSettings, Server } from "../support/js/server.mjs";
 import { gate, openSink, sinkTask } from "../support/js/sink.mjs";
-import { until } from "../support/js/wait.mjs";
+import { until, within } from "../support/js/wait.mjs";
 
 const SERIAL = sinkTask(`
   const labels = [];
@@ -161,6 +161,26 @@ describe("a node that goes away", () => {
       await a.stop();
       assert.deepEqual((await b.ended(id)).result, labels("s", 3));  // a lease is longer than this test
       assert.equal(sink.count("s-2"), 2);
+      await a.start();
+    }));
+
+  it("F50: a signal that comes to a node while it stops wakes its run at another, at once", { timeout: 60_000 }, () =>
+    withNodes(2, { settings: { "store.lease_ms": 60_000, "server.drain_ms": 60_000 } }, async ([a, b], sink) => {
+      const held = gate();
+      sink.behave = ({ label }) => (label === "s-1" ? held.passed.then(() => undefined) : undefined);
+      await a.publish("waits", "module.exports = async () => await waitForSignal('go');");
+      const busy = await a.submit("serial", { url: sink.url, name: "s", calls: 1 });
+      await until("its call", () => sink.count("s-1") === 1);
+      const waiting = await a.submit("waits", {});
+      await until("the run to wait", async () => (await a.run(waiting)).status === "suspended_waiting_child");
+      a.child.kill("SIGTERM");
+      await until("it to stop", async () => (await a.request("GET", "/readyz")).status === 503);
+      assert.equal((await a.request("POST", `/runs/${waiting}/signals/go`, { json: 5 })).status, 202);
+      assert.equal((await b.ended(waiting)).result, 5);  // a lease, and the drain, are longer than this test
+      assert.equal(a.child.exitCode, null, "it waits for its call");
+      held.open();
+      assert.equal((await within("the node to stop", 30_000, a.exited)).code, 0);
+      assert.deepEqual((await b.ended(busy)).result, labels("s", 1));
       await a.start();
     }));
 

@@ -5,7 +5,7 @@
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
@@ -25,8 +25,9 @@
 #include <set>
 #include <utility>
 
+#include "background.h"
 #include "http/framing.h"
-#include "http/stream.h"
+#include "http/watched_source.h"
 #include "sequential/base/log.h"
 
 namespace sequential::server {
@@ -160,7 +161,7 @@ class Server final : public HttpServer {
     return success();
   }
 
-  void start() override { net::co_spawn(acceptor_.get_executor(), accept_loop(), net::detached); }
+  void start() override { net::co_spawn(acceptor_.get_executor(), accept_loop(), log_escaped); }
 
   std::string address() const override { return address_; }
   int port() const override { return port_; }
@@ -188,22 +189,28 @@ class Server final : public HttpServer {
   }
 
   net::awaitable<void> accept_loop() {
-    while (!stopping_) {
-      auto [error, socket] = co_await acceptor_.async_accept(net::make_strand(io_), kToken);
-      if (stopping_ || error == net::error::operation_aborted) co_return;
-      if (error) {
-        log_warn("a connection could not be accepted", {{"reason", error.message()}});
-        net::steady_timer pause(io_, kAcceptPause);
-        co_await pause.async_wait(kToken);
-        continue;
-      }
-      boost::system::error_code ignored;
-      const auto peer = socket.remote_endpoint(ignored).address();
-      if (!admit(peer)) continue;  // the socket closes
-      socket.set_option(tcp::no_delay(true), ignored);
-      auto executor = socket.get_executor();
-      net::co_spawn(executor, serve(beast::tcp_stream(std::move(socket)), peer), net::detached);
+    bool closed = false;
+    const auto turn = [this, &closed]() -> net::awaitable<void> { closed = co_await accept_one(); };
+    while (!stopping_ && !closed) co_await survive(turn);
+  }
+
+  // Whether there is nothing to accept any more.
+  net::awaitable<bool> accept_one() {
+    auto [error, socket] = co_await acceptor_.async_accept(net::make_strand(io_), kToken);
+    if (stopping_ || error == net::error::operation_aborted) co_return true;
+    if (error) {
+      log_warn("a connection could not be accepted", {{"reason", error.message()}});
+      net::steady_timer pause(io_, kAcceptPause);
+      co_await pause.async_wait(kToken);
+      co_return false;
     }
+    boost::system::error_code ignored;
+    const auto peer = socket.remote_endpoint(ignored).address();
+    if (!admit(peer)) co_return false;  // the socket closes
+    socket.set_option(tcp::no_delay(true), ignored);
+    auto executor = socket.get_executor();
+    net::co_spawn(executor, serve(beast::tcp_stream(std::move(socket)), peer), log_escaped);
+    co_return false;
   }
 
   bool admit(const net::ip::address& peer) {
@@ -224,11 +231,14 @@ class Server final : public HttpServer {
   }
 
   net::awaitable<void> serve(beast::tcp_stream stream, net::ip::address peer) {
-    beast::flat_buffer buffer;
-    for (std::int64_t n = 1; !stopping_; ++n) {
-      const bool last = n >= limits_.requests_per_connection_max;
-      if (!co_await serve_one(stream, buffer, last)) break;
-    }
+    const auto turn = [this, &stream]() -> net::awaitable<void> {
+      beast::flat_buffer buffer;
+      for (std::int64_t n = 1; !stopping_; ++n) {
+        const bool last = n >= limits_.requests_per_connection_max;
+        if (!co_await serve_one(stream, buffer, last)) break;
+      }
+    };
+    co_await survive(turn);
     boost::system::error_code ignored;
     stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
     leave(peer);
@@ -303,13 +313,35 @@ class Server final : public HttpServer {
     if (chunked) response.headers.emplace_back("Transfer-Encoding", "chunked");
     response.headers.emplace_back("Content-Type", response.content_type);
     if (!co_await write(stream, render_head(response, false) + "\r\n")) co_return;
-    while (!head_only) {
-      std::string piece = co_await source->next();
+    if (head_only) co_return;
+    auto* const watched = dynamic_cast<WatchedSource*>(source.get());
+    auto pieces = write_pieces(stream, *source, chunked);
+    if (watched == nullptr) co_return co_await std::move(pieces);
+    auto gone = client_gone(stream, *watched);
+    using boost::asio::experimental::awaitable_operators::operator||;
+    co_await (std::move(pieces) || std::move(gone));
+  }
+
+  net::awaitable<void> write_pieces(beast::tcp_stream& stream, BodySource& source, bool chunked) {
+    for (;;) {
+      std::string piece = co_await source.next();
       const bool over = piece.empty();
       if (chunked) piece = chunk_of(piece);
       if (!piece.empty() && !co_await write(stream, std::move(piece))) co_return;
       if (over) co_return;
     }
+  }
+
+  // Without this, one that waits for news would be missed only by the next piece. What it sends now
+  // belongs to nothing.
+  net::awaitable<void> client_gone(beast::tcp_stream& stream, WatchedSource& source) {
+    std::string sink(1'024, '\0');
+    for (std::size_t total = 0; total < kLingerBytesMax;) {
+      auto [error, bytes] = co_await stream.socket().async_read_some(net::buffer(sink), kToken);
+      if (error) break;
+      total += bytes;
+    }
+    source.abandon();
   }
 
   using BodyRead = std::tuple<boost::system::error_code, std::size_t>;

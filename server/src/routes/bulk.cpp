@@ -217,30 +217,49 @@ void note_failure(Progress& progress, TaskRunId id, const Error& error) {
                                 .text());
 }
 
+// Errors that say nothing of the run: the same again may go well.
+bool is_transient(Errc code) {
+  return code == Errc::overloaded || code == Errc::unavailable || code == Errc::shutting_down;
+}
+
+// Ends early when the time is up or the store cannot go on, with where to go on. A request that has
+// got past no run at all answers why instead, so that nobody asks the same for ever.
 net::awaitable<Result<Progress>> go_through(RouteContext& context, Bulk& bulk) {
   const MonoTime deadline = context.clock.monotonic() + kBudget;
   Progress progress;
   auto& filter = bulk.filter.stored;
   filter.limit = kPage;
-  for (;;) {
+  for (bool got_past_one = false;;) {
     auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
     const auto page = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
-    if (page.has_error()) co_return page.error();
+    if (page.has_error()) {
+      if (!got_past_one) co_return page.error();
+      progress.next = filter.before;
+      co_return progress;
+    }
     for (const auto& run : page.value()) {
+      const TaskRunId from_here(run.id.value + 1);
+      if (!context.ready && !got_past_one) {
+        co_return Error{Errc::shutting_down, "the server is stopping"};
+      }
       const bool late = context.clock.monotonic() >= deadline || !context.ready;
-      if (progress.matched == bulk.limit || late) {
-        progress.next = TaskRunId(run.id.value + 1);
+      if (progress.matched == bulk.limit || (late && got_past_one)) {
+        progress.next = from_here;
         co_return progress;
       }
-      if (!bulk.filter.takes(run) || !applies(bulk.action, run.status)) continue;
-      ++progress.matched;
-      if (bulk.dry_run) continue;
-      const auto acted = co_await act(context, bulk, run.id);
-      if (acted.has_value()) {
-        ++progress.done;
-      } else {
-        note_failure(progress, run.id, acted.error());
+      if (bulk.filter.takes(run) && applies(bulk.action, run.status)) {
+        Result<void> acted = success();
+        if (!bulk.dry_run) acted = co_await act(context, bulk, run.id);
+        if (acted.has_error() && is_transient(acted.error().code)) {
+          if (!got_past_one) co_return acted.error();
+          progress.next = from_here;
+          co_return progress;
+        }
+        ++progress.matched;
+        if (acted.has_error()) note_failure(progress, run.id, acted.error());
+        if (acted.has_value() && !bulk.dry_run) ++progress.done;
       }
+      got_past_one = true;
     }
     if (static_cast<int>(page.value().size()) < kPage) co_return progress;
     filter.before = page.value().back().id;

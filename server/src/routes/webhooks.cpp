@@ -151,7 +151,7 @@ net::awaitable<Result<void>> deliver(RouteContext& context, std::string key, std
   storage::WebhookAnswer answer;
   answer.key = std::move(key);
   answer.payload = std::move(payload);
-  if (context.options.handoff) answer.handoff = context.options.lease;
+  if (context.options.handoff && context.ready) answer.handoff = context.options.lease;
   auto write = [&context, &answer](auto done) {
     context.store.signals()->answer_webhook(std::move(answer), std::move(done));
   };

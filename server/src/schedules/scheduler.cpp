@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <boost/asio/post.hpp>
 #include <utility>
 
 #include "async.h"
+#include "background.h"
 #include "sequential/base/log.h"
 
 namespace sequential::server {
@@ -32,7 +32,7 @@ Scheduler::Scheduler(net::io_context& io, storage::Store& store, Processor& proc
       timer_(strand_) {}
 
 void Scheduler::begin() {
-  if (store_.schedules() != nullptr) net::co_spawn(strand_, run(), net::detached);
+  if (store_.schedules() != nullptr) net::co_spawn(strand_, run(), log_escaped);
 }
 
 void Scheduler::kick() {
@@ -51,7 +51,11 @@ net::awaitable<void> Scheduler::run() {
   while (!stopped_) {
     kicked_ = false;
     busy_ = true;
-    const Millis in = stopped_ ? Millis{0} : co_await look();
+    Millis in = options_.period;  // also after a look that came to nothing
+    const auto turn = [this, &in]() -> net::awaitable<void> {
+      if (!stopped_) in = co_await look();
+    };
+    co_await survive(turn);
     busy_ = false;
     if (kicked_ || stopped_) continue;
     timer_.expires_after(std::clamp(in, Millis{1}, options_.period));
@@ -177,7 +181,7 @@ bool Scheduler::watch(const std::vector<storage::Schedule>& blocked) {
     const TaskRunId run = schedule.last_run;
     if (watched_.size() >= kWatchedMax || !watched_.insert(run).second) continue;
     news = true;
-    net::co_spawn(strand_, kick_at_end(run), net::detached);
+    net::co_spawn(strand_, kick_at_end(run), log_escaped);
   }
   return news;
 }

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <exception>
+#include <functional>
 #include <utility>
 
 #include "async.h"
+#include "background.h"
 #include "sequential/base/log.h"
 #include "work/timer.h"
 
@@ -18,13 +19,9 @@ constexpr Millis kLeaseLookPause{200};  // between looks for ended leases, which
 // News of runnable work is only followed up if the chain has not brought it to somebody by then.
 constexpr Millis kNewsPause{250};
 
-void log_escaped(const std::exception_ptr& escaped) {
-  if (!escaped) return;
-  try {
-    std::rethrow_exception(escaped);
-  } catch (const std::exception& error) {
-    log_error("work ended by an exception", {{"what", error.what()}});
-  }
+net::awaitable<void> after(net::awaitable<void> first, std::function<void()> then) {
+  co_await std::move(first);
+  then();
 }
 
 }  // namespace
@@ -253,8 +250,12 @@ void Processor::remember(TaskRunId run, Session session) {
 void Processor::forget(TaskRunId run) { drop_run(run); }
 
 void Processor::wake(storage::Wake wake) {
-  if (wake.work) held_.add(std::move(*wake.work), clock_.monotonic());
-  fire_(wake.root);
+  const bool claimed = wake.work.has_value();
+  if (claimed) held_.add(std::move(*wake.work), clock_.monotonic());
+  if (!claimed || !gate_.is_closed()) return fire_(wake.root);
+  // Asked for before the drain began: whoever takes it up must find it free.
+  auto tell = [this, root = wake.root] { fire_(root); };
+  net::co_spawn(io_, after(give_back_untouched(), std::move(tell)), log_escaped);
 }
 
 void Processor::hear_of_work() {

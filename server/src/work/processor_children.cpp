@@ -1,10 +1,10 @@
 // Processor: runs whose parent was cancelled are cancelled after it.
 
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <utility>
 
 #include "async.h"
+#include "background.h"
 #include "sequential/base/log.h"
 #include "sequential/storage/children.h"
 #include "work/processor.h"
@@ -20,7 +20,7 @@ void Processor::cancel_orphans() {
   if (store_.children() == nullptr) return;
   orphans_wanted_ = true;
   if (orphans_under_way_.exchange(true)) return;
-  net::co_spawn(io_, work_off_orphans(), net::detached);
+  net::co_spawn(io_, work_off_orphans(), log_escaped);
 }
 
 // Until no note is left: each pass notes the children of those it cancelled. An error leaves the
@@ -28,7 +28,8 @@ void Processor::cancel_orphans() {
 net::awaitable<void> Processor::work_off_orphans() {
   const Gate::Pass pass = gate_.enter();
   bool more = true;
-  while (pass && (orphans_wanted_.exchange(false) || more)) {
+  const auto turn = [this, &more]() -> net::awaitable<void> {
+    more = false;  // also if it does not come through
     auto start = [this](auto done) {
       store_.children()->cancel_orphans(kOrphansPerPass, std::move(done));
     };
@@ -36,14 +37,15 @@ net::awaitable<void> Processor::work_off_orphans() {
     if (done.has_error()) {
       log_warn("runs below a cancelled one could not be cancelled yet",
                {{"reason", done.error().message}});
-      break;
+      co_return;
     }
     for (const TaskRunId run : done.value().runs) {
       drop_run(run);
       watch_.ended(run);
     }
     more = done.value().more;
-  }
+  };
+  while (pass && (orphans_wanted_.exchange(false) || more)) co_await survive(turn);
   orphans_under_way_ = false;
   if (pass && orphans_wanted_.load()) cancel_orphans();
 }

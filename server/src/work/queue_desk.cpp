@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
 #include <unordered_set>
 #include <vector>
 
 #include "async.h"
+#include "background.h"
 #include "sequential/base/log.h"
 #include "sequential/storage/queues.h"
 
@@ -48,7 +48,7 @@ void QueueDesk::ask(const std::string& task) {
     line.again = true;
     if (std::exchange(line.asking, true)) return;
   }
-  boost::asio::co_spawn(io_, serve(task), boost::asio::detached);
+  boost::asio::co_spawn(io_, serve(task), log_escaped);
 }
 
 boost::asio::awaitable<void> QueueDesk::serve(std::string task) {
@@ -61,20 +61,25 @@ boost::asio::awaitable<void> QueueDesk::serve(std::string task) {
         co_return;
       }
     }
-    auto ask_store = [this, &task](auto done) {
-      const auto lease = options_.handoff() ? std::optional(options_.lease) : std::nullopt;
-      store_.queues()->admit(task, lease, options_.claims_max(), std::move(done));
+    bool more = false;
+    const auto turn = [this, &task, &more]() -> boost::asio::awaitable<void> {
+      auto ask_store = [this, &task](auto done) {
+        const auto lease = options_.handoff() ? std::optional(options_.lease) : std::nullopt;
+        store_.queues()->admit(task, lease, options_.claims_max(), std::move(done));
+      };
+      auto answer = co_await completes<Result<storage::Admission>>(std::move(ask_store));
+      if (answer.has_error()) {
+        log_warn("runs that wait in a queue could not be admitted",
+                 {{"task", task}, {"reason", answer.error().message}});
+        co_return;  // the next sweep asks again
+      }
+      storage::Admission& admission = answer.value();
+      for (auto& wake : admission.admitted) options_.begin(std::move(wake));
+      if (admission.next_in) ask_in(task, *admission.next_in);
+      more = admission.more;
     };
-    auto answer = co_await completes<Result<storage::Admission>>(std::move(ask_store));
-    if (answer.has_error()) {
-      log_warn("runs that wait in a queue could not be admitted",
-               {{"task", task}, {"reason", answer.error().message}});
-      continue;  // the next sweep asks again
-    }
-    storage::Admission& admission = answer.value();
-    for (auto& wake : admission.admitted) options_.begin(std::move(wake));
-    if (admission.next_in) ask_in(task, *admission.next_in);
-    if (!admission.more) continue;
+    co_await survive(turn);
+    if (!more) continue;
     const std::lock_guard lock(mutex_);
     lines_[task].again = true;
   }

@@ -10,9 +10,11 @@
 #include <deque>
 #include <exception>
 #include <optional>
+#include <tuple>
 #include <utility>
 
 #include "async.h"
+#include "http/watched_source.h"
 #include "routes/render.h"
 #include "sequential/base/log.h"
 #include "sequential/storage/run_states.h"
@@ -25,6 +27,7 @@ namespace {
 constexpr int kLogPage = 200;                  // entries that one look reads, and a feed keeps
 constexpr std::size_t kKeptBytes = 256 << 10;  // of their messages
 constexpr int kLagPage = 32;  // entries that a stream that lags behind reads at a time
+constexpr Millis kPollMax{15'000};             // between looks at a run of which nothing is heard
 constexpr std::size_t kPieceBytes = 64 << 10;  // of one piece of a stream, about
 constexpr std::int64_t kReturnMs = 1'000;      // a client comes back after this, give or take half
 
@@ -121,6 +124,12 @@ class RunFeed {
     if (failure) return Result<void>(*failure);
     return success();
   }
+  // How far the newest look that came through has got; what it differs in has changed.
+  std::tuple<std::int64_t, std::int64_t, int, bool> reached() {
+    const std::lock_guard lock(mutex);
+    return {logs_through, newest.state.version, static_cast<int>(newest.run.status),
+            failure.has_value()};
+  }
   // The log entry after which to look.
   std::int64_t begin_look() {
     stale = false;
@@ -170,7 +179,7 @@ class RunFeed {
   std::size_t bytes_ = 0;  // of the messages in `logs`; guarded by mutex
 };
 
-class RunEventStream final : public BodySource {
+class RunEventStream final : public WatchedSource {
  public:
   RunEventStream(RunEvents& events, std::shared_ptr<RunFeed> feed, EventCursor seen)
       : events_(events), feed_(std::move(feed)), seen_(seen) {}
@@ -199,6 +208,11 @@ class RunEventStream final : public BodySource {
     const std::lock_guard lock(feed_->mutex);
     return !feed_->end.empty() && seen_.status == status_mark(feed_->newest.run.status) &&
            seen_.log >= feed_->newest.run.log_count;
+  }
+
+  void abandon() override {
+    over_ = true;
+    events_.streams_wait_.ended(feed_->run);  // the others find nothing new
   }
 
   net::awaitable<std::string> next() override {
@@ -347,18 +361,25 @@ void RunEvents::stop() {
   feeds_wait_.wake_all();
 }
 
-// Looks whenever there may be something new, until nobody watches or the run is over.
+// Looks whenever there may be something new, until nobody watches or the run is over. Without news,
+// and as long as a look finds nothing new, ever more rarely: most runs that are watched wait.
 net::awaitable<void> RunEvents::keep_up(std::shared_ptr<RunFeed> feed) {
   const auto executor = co_await net::this_coro::executor;
+  Millis poll = options_.poll;
   for (;;) {
+    const auto before = feed->reached();
+    const bool heard = feed->stale;
     const bool last = co_await look(*feed);
+    const auto now = feed->reached();
+    const bool quiet = !heard && now == before && !std::get<bool>(now);
+    poll = quiet ? std::max(options_.poll, std::min(poll * 2, kPollMax)) : options_.poll;
     if (retire(feed, last)) co_return;
     streams_wait_.ended(feed->run);
     if (options_.pace.count() > 0) {
       Timer pause(executor, clock_.monotonic() + options_.pace);
       co_await pause.async_wait(net::as_tuple(net::use_awaitable));
     }
-    const auto ticket = feeds_wait_.enter(executor, feed->run, clock_.monotonic() + options_.poll);
+    const auto ticket = feeds_wait_.enter(executor, feed->run, clock_.monotonic() + poll);
     if (retire(feed, false)) co_return;
     if (!feed->stale) co_await ticket->wait();
   }

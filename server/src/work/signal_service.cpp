@@ -264,7 +264,7 @@ class SignalService final : public InnerService {
     if (key.has_error()) co_return unsent(key.error());
     send.key = "call:" + key.value();
     send.kept_max = options_.kept_max;
-    if (options_.handoff) send.handoff = options_.lease;
+    if (options_.handoff()) send.handoff = options_.lease;
     auto write = [this, &send](auto done) { signals_.send(send, std::move(done)); };
     auto sent = co_await stored<storage::SignalSent>(std::move(write));
     if (sent.has_error()) co_return unsent(std::move(sent).error());
@@ -278,6 +278,12 @@ class SignalService final : public InnerService {
                                      const std::optional<storage::Lease>& handoff) {
     auto arguments = read_webhook(work.args);
     if (arguments.has_error()) co_return InnerReply(failure(std::move(arguments).error()));
+    if (options_.public_url.empty()) {
+      co_return InnerReply(failure(
+          Error{Errc::config_invalid,
+                "createWebhook needs the setting server.public_url: the address at which the world "
+                "reaches this server, which listens on every address"}));
+    }
     const std::string token = new_webhook_token();
     storage::WebhookNew hook;
     hook.call = work.grant;

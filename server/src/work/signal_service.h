@@ -18,9 +18,9 @@ namespace sequential::server {
 
 struct SignalServiceOptions {
   std::int64_t kept_max = 10'000;
-  std::string public_url;  // of webhooks, without their path
+  std::string public_url;  // of webhooks, without their path; empty: none can be made
   storage::Lease lease;    // for as long as the store is asked again
-  bool handoff = true;     // runs that are woken are claimed for this node
+  std::function<bool()> handoff;  // whether runs that are woken are claimed for this node
   std::function<void(storage::Wake)> wake;
 };
 

@@ -105,14 +105,21 @@ std::string micros(const json& call, const char* key) {
 // The last calls of a run as a table, or "" if there are none or the server has none to give.
 std::string calls_table(Session& session, std::int64_t id, std::int64_t count, int shown) {
   if (count <= 0 || shown <= 0) return "";
-  const std::int64_t from = std::max<std::int64_t>(count - shown + 1, 1);
-  const auto sent = session.client().send(
-      {.path = "/runs/" + std::to_string(id) + "/stack?from=" + std::to_string(from) +
-               "&limit=" + std::to_string(shown)});
-  if (!sent || sent.value().status != 200) return "";
-  const json body = parse_body(sent.value().body).value_or(json::object());
+  json calls = json::array();
+  for (std::int64_t from = std::max<std::int64_t>(count - shown + 1, 1); from > 0;) {
+    const std::int64_t left = shown - static_cast<std::int64_t>(calls.size());
+    if (left <= 0) break;
+    const auto sent = session.client().send({.path = "/runs/" + std::to_string(id) +
+                                                     "/stack?from=" + std::to_string(from) +
+                                                     "&limit=" + std::to_string(left)});
+    if (!sent || sent.value().status != 200) break;
+    const json body = parse_body(sent.value().body).value_or(json::object());
+    for (const json& call : list_of(body, "stack")) calls.push_back(call);
+    from = has(body, "next_from") ? number_of(body, "next_from") : 0;
+  }
+  if (calls.empty()) return "";
   Table table({"SEQ", "CALL", "STATUS", "TRY", "VIA", "HOP", "RESUME", "LINE"}, {0, 3, 5, 7});
-  for (const json& call : list_of(body, "stack")) {
+  for (const json& call : calls) {
     const std::string status = text_of(call, "status");
     const std::string service = text_of(call, "service");
     std::string resume = text_of(call, "resume_kind");

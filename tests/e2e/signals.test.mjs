@@ -243,6 +243,37 @@ describe("signals and webhooks", () => {
   });
 });
 
+describe("webhooks of a server that listens on every address", () => {
+  it("cannot be made without server.public_url, and the log and the error say so", async () => {
+    const { writeFileSync } = await import("node:fs");
+    const { join } = await import("node:path");
+    const server = new Server({ settings: { "engine.processes": 1, "server.address": "0.0.0.0" } });
+    const file = join(server.dir, "token");
+    writeFileSync(file, "0123456789abcdef0123\n");
+    server.settings["server.api_token_file"] = file;
+    const headers = { authorization: "Bearer 0123456789abcdef0123" };
+    const code = `module.exports = async () => {
+      try { return await createWebhook(); } catch (e) { return { code: e.code, message: e.message }; }
+    };`;
+    const run = async () => {
+      assert.ok((await server.request("PUT", "/tasks/made", { json: { code }, headers })).status < 300);
+      const id = (await server.execute("made", {}, { headers })).json().data.taskRunId;
+      return (await server.request("GET", `/runs/${id}?wait=20`, { headers })).json().result;
+    };
+    try {
+      await server.start();
+      const refused = await run();
+      assert.equal(refused.code, "config_invalid", JSON.stringify(refused));
+      assert.match(refused.message, /server\.public_url/);
+      assert.match(server.stderr, /server\.public_url is not set/);
+      await server.restart({ settings: { "server.public_url": "https://example.com" } });
+      assert.match((await run()).url, /^https:\/\/example\.com\/webhooks\//);
+    } finally {
+      await server.destroy();
+    }
+  });
+});
+
 describe("webhooks of a server that asks for a token", () => {
   it("need none, and name the public address", async () => {
     const { writeFileSync } = await import("node:fs");

@@ -4,11 +4,13 @@
 
 #include <algorithm>
 #include <array>
+#include <iterator>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "async.h"
+#include "routes/page_budget.h"
 #include "routes/render.h"
 #include "routes/rewinds.h"
 #include "routes/router.h"
@@ -38,6 +40,16 @@ Answer show(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   co_return co_await answer_run(context, id);
 }
 
+net::awaitable<std::vector<storage::Attempt>> tries_of(RouteContext& context,
+                                                       const storage::StackRun& row) {
+  std::vector<storage::Attempt> attempts;
+  if (row.seq != 0 && row.epoch <= 1) co_return attempts;  // claimed once: there is no other try
+  auto read = [&context, &row](auto done) { context.store.attempts(row.id, std::move(done)); };
+  auto found = co_await completes<Result<std::vector<storage::Attempt>>>(std::move(read));
+  if (found.has_value()) attempts = std::move(found).value();
+  co_return attempts;
+}
+
 Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   const auto from = query_int(request, "from", 0, 0, INT64_MAX);
   if (from.has_error()) co_return problem(from.error());
@@ -46,30 +58,34 @@ Answer stack(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   auto read_run = [&context, id](auto done) { context.store.run(id, std::move(done)); };
   const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read_run));
   if (run.has_error()) co_return problem(run.error());
-  auto read = [&context, id, &from, &limit](auto done) {
-    context.store.stack(id, from.value(), static_cast<int>(limit.value()), std::move(done));
-  };
-  const auto rows = co_await completes<Result<std::vector<storage::StackRun>>>(std::move(read));
-  if (rows.has_error()) co_return problem(rows.error());
   std::vector<std::string> items;
-  for (const auto& row : rows.value()) {
-    std::vector<storage::Attempt> attempts;
-    if (row.seq == 0 || row.epoch > 1) {  // a call that was claimed once has no other try
-      auto read_attempts = [&context, &row](auto done) {
-        context.store.attempts(row.id, std::move(done));
-      };
-      auto found =
-          co_await completes<Result<std::vector<storage::Attempt>>>(std::move(read_attempts));
-      if (found.has_value()) attempts = std::move(found).value();
+  std::int64_t next = from.value();
+  PageBudget page(limit.value(), kPageBytesMax);
+  bool all = false;
+  while (const int portion = all ? 0 : page.portion()) {
+    auto read = [&context, id, next, portion](auto done) {
+      context.store.stack(id, next, portion, std::move(done));
+    };
+    const auto rows = co_await completes<Result<std::vector<storage::StackRun>>>(std::move(read));
+    if (rows.has_error()) co_return problem(rows.error());
+    all = std::ssize(rows.value()) < portion;
+    for (const auto& row : rows.value()) {
+      const auto tries = co_await tries_of(context, row);
+      std::string item = render_stack_run(row, tries);
+      if (!page.take(item.size())) {
+        all = false;
+        break;
+      }
+      items.push_back(std::move(item));
+      next = row.seq + 1;
     }
-    items.push_back(render_stack_run(row, attempts));
   }
   JsonObject body;
   body.raw("stack", json_array(items));
-  if (static_cast<std::int64_t>(items.size()) == limit.value()) {
-    body.number("next_from", rows.value().back().seq + 1);
-  } else {
+  if (all) {
     body.null("next_from");
+  } else {
+    body.number("next_from", next);
   }
   co_return json_response(200, std::move(body).text());
 }
@@ -82,16 +98,25 @@ Answer logs(RouteContext& context, const HttpRequest& request, TaskRunId id) {
   auto read_run = [&context, id](auto done) { context.store.run(id, std::move(done)); };
   const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read_run));
   if (run.has_error()) co_return problem(run.error());
-  auto read = [&context, id, &after, &limit](auto done) {
-    context.store.logs(id, after.value(), static_cast<int>(limit.value()), std::move(done));
-  };
-  const auto entries = co_await completes<Result<std::vector<storage::LogEntry>>>(std::move(read));
-  if (entries.has_error()) co_return problem(entries.error());
   std::vector<std::string> items;
-  for (const auto& entry : entries.value()) items.push_back(render_log(entry));
+  std::int64_t last = after.value();
+  PageBudget page(limit.value(), kPageBytesMax);
+  while (const int portion = page.portion()) {
+    auto read = [&context, id, last, portion](auto done) {
+      context.store.logs(id, last, portion, std::move(done));
+    };
+    const auto found = co_await completes<Result<std::vector<storage::LogEntry>>>(std::move(read));
+    if (found.has_error()) co_return problem(found.error());
+    for (const auto& entry : found.value()) {
+      std::string item = render_log(entry);
+      if (!page.take(item.size())) break;
+      items.push_back(std::move(item));
+      last = entry.n;
+    }
+    if (std::ssize(found.value()) < portion) break;
+  }
   JsonObject body;
-  body.raw("logs", json_array(items));
-  body.number("next_after", entries.value().empty() ? after.value() : entries.value().back().n);
+  body.raw("logs", json_array(items)).number("next_after", last);
   co_return json_response(200, std::move(body).text());
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "async.h"
+#include "routes/page_budget.h"
 #include "routes/render.h"
 #include "routes/router.h"
 #include "schedules/scheduler.h"
@@ -176,20 +177,33 @@ Answer set_paused(RouteContext& context, const std::string& name, bool paused) {
 Answer list(RouteContext& context, const HttpRequest& request) {
   const auto limit = query_int(request, "limit", kPageDefault, 1, kPageMax);
   if (limit.has_error()) co_return problem(limit.error());
-  const std::string after = query_value(request.query, "cursor");
-  auto read = [&context, &after, &limit](auto done) {
-    context.store.schedules()->list(after, static_cast<int>(limit.value()), std::move(done));
-  };
-  const auto found = co_await completes<Result<std::vector<Schedule>>>(std::move(read));
-  if (found.has_error()) co_return problem(found.error());
+  std::string last = query_value(request.query, "cursor");
   std::vector<std::string> items;
-  for (const auto& schedule : found.value()) items.push_back(render(schedule, nullptr));
+  PageBudget page(limit.value(), kPageBytesMax);
+  bool all = false;
+  while (const int portion = all ? 0 : page.portion()) {
+    auto read = [&context, &last, portion](auto done) {
+      context.store.schedules()->list(last, portion, std::move(done));
+    };
+    const auto found = co_await completes<Result<std::vector<Schedule>>>(std::move(read));
+    if (found.has_error()) co_return problem(found.error());
+    all = std::ssize(found.value()) < portion;
+    for (const auto& schedule : found.value()) {
+      std::string item = render(schedule, nullptr);
+      if (!page.take(item.size())) {
+        all = false;
+        break;
+      }
+      items.push_back(std::move(item));
+      last = schedule.name;
+    }
+  }
   JsonObject body;
   body.raw("schedules", json_array(items));
-  if (std::ssize(items) == limit.value()) {
-    body.string("next_cursor", found.value().back().name);
-  } else {
+  if (all) {
     body.null("next_cursor");
+  } else {
+    body.string("next_cursor", last);
   }
   co_return json_response(200, std::move(body).text());
 }

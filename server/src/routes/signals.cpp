@@ -2,9 +2,13 @@
 
 #include "sequential/storage/signals.h"
 
+#include <iterator>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "async.h"
+#include "routes/page_budget.h"
 #include "routes/render.h"
 #include "routes/router.h"
 #include "sequential/base/bytes.h"
@@ -37,7 +41,7 @@ Answer send(RouteContext& context, const HttpRequest& request, TaskRunId run,
     send.request_hash = to_hex(sha256(name + "\n" + send.payload));
   }
   send.kept_max = context.options.signals_kept_max;
-  if (context.options.handoff) send.handoff = context.options.lease;
+  if (context.options.handoff && context.ready) send.handoff = context.options.lease;
   auto write = [&context, &send](auto done) {
     context.store.signals()->send(std::move(send), std::move(done));
   };
@@ -50,27 +54,38 @@ Answer send(RouteContext& context, const HttpRequest& request, TaskRunId run,
   co_return json_response(202, std::move(body).text());
 }
 
+std::string render(const storage::KeptSignal& signal) {
+  JsonObject item;
+  item.number("id", signal.id).string("name", signal.name);
+  item.string("at", iso_time(signal.at)).raw("payload", signal.payload);
+  return std::move(item).text();
+}
+
+// The last page is an empty one.
 Answer list(RouteContext& context, const HttpRequest& request, TaskRunId run) {
   const auto after = query_int(request, "after", 0, 0, INT64_MAX);
   if (after.has_error()) co_return problem(after.error());
   const auto limit = query_int(request, "limit", kPageDefault, 1, kPageMax);
   if (limit.has_error()) co_return problem(limit.error());
-  auto read = [&](auto done) {
-    context.store.signals()->kept(run, after.value(), static_cast<int>(limit.value()),
-                                  std::move(done));
-  };
-  const auto kept = co_await completes<Result<std::vector<storage::KeptSignal>>>(std::move(read));
-  if (kept.has_error()) co_return problem(kept.error());
   std::vector<std::string> items;
-  for (const auto& signal : kept.value()) {
-    JsonObject item;
-    item.number("id", signal.id).string("name", signal.name);
-    item.string("at", iso_time(signal.at)).raw("payload", signal.payload);
-    items.push_back(std::move(item).text());
+  std::int64_t last = after.value();
+  PageBudget page(limit.value(), kPageBytesMax);
+  while (const int portion = page.portion()) {
+    auto read = [&context, run, last, portion](auto done) {
+      context.store.signals()->kept(run, last, portion, std::move(done));
+    };
+    const auto kept = co_await completes<Result<std::vector<storage::KeptSignal>>>(std::move(read));
+    if (kept.has_error()) co_return problem(kept.error());
+    for (const auto& signal : kept.value()) {
+      std::string item = render(signal);
+      if (!page.take(item.size())) break;
+      items.push_back(std::move(item));
+      last = signal.id;
+    }
+    if (std::ssize(kept.value()) < portion) break;
   }
   JsonObject body;
-  body.raw("signals", json_array(items));
-  body.number("next_after", kept.value().empty() ? after.value() : kept.value().back().id);
+  body.raw("signals", json_array(items)).number("next_after", last);
   co_return json_response(200, std::move(body).text());
 }
 

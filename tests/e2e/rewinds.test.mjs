@@ -237,7 +237,7 @@ module.exports = async (input) => {
       assert.equal(unasked.code, 2, unasked.stdout);
       const all = await cli(server, ["runs", "retry", "--task", "flaky", "--yes"]);
       assert.equal(all.code, 0, all.stderr);
-      assert.match(all.stdout, /^8 of 8 runs/);
+      assert.match(all.stdout, /^retried 8 of 8 runs/);
       for (const id of ids) assert.equal((await server.ended(id)).result, 2);
       const none = await ok("/runs/bulk", { action: "retry", filter });
       assert.equal(none.matched, 0);

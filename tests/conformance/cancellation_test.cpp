@@ -2,6 +2,7 @@
 
 #include "sequential/storage/cancellation.h"
 
+#include "sequential/storage/rewinds.h"
 #include "support/store_test.h"
 
 namespace sequential::storage::test {
@@ -17,9 +18,9 @@ class Cancellations : public StoreTest {
     contract().request_cancel({run, kError, grace}, answer.done());
     return answer.get();
   }
-  std::int64_t drop(TaskRunId run, std::vector<std::int64_t> seqs) {
+  std::int64_t drop(const Grant& root, std::vector<std::int64_t> seqs) {
     Answer<std::int64_t> answer;
-    contract().drop_calls(run, std::move(seqs), answer.done());
+    contract().drop_calls(root, std::move(seqs), answer.done());
     return answer.get().value();
   }
   CancelsDue due() {
@@ -100,7 +101,7 @@ TEST_P(Cancellations, ASliceUnderWaySeesItNextAndMayStillIssueCalls) {
   commit.handoff = lease_of("a");
   const SliceCommitted committed = store().commit_slice(commit).value();
   const Grant next = committed.root.value().work.value().grant;
-  EXPECT_EQ(drop(running.run, {2}), 1);
+  EXPECT_EQ(drop(running.grant, {2}), 1);
   const auto calls = store().commit_slice(slice_of(next, {call_of(3)}, 2)).value().calls;
   EXPECT_EQ(status_of(calls.at(0).id), StackStatus::pending);
   const Work third = store().claim(calls.at(0).id, lease_of("a")).value().value();
@@ -156,7 +157,7 @@ TEST_P(Cancellations, AnEndedRunIsLeftAsItIsAndAnUnknownOneNotFound) {
   const std::string before = database_->dump();
   EXPECT_TRUE(refused(ask(running.run), Errc::conflict));
   EXPECT_TRUE(refused(ask(TaskRunId(999)), Errc::run_not_found));
-  EXPECT_EQ(drop(TaskRunId(999), {1}), 0);
+  EXPECT_EQ(drop({StackRunId(999), TaskRunId(999), 1}, {1}), 0);
   EXPECT_EQ(database_->dump(), before);
 }
 
@@ -203,8 +204,8 @@ TEST_P(Cancellations, DroppedCallsAreFencedAndNothingIsDeliveredForThem) {
   const Running running = start();
   const auto works = issue(running, 1, 4);
   ASSERT_TRUE(store().record_outcome(outcome_of(works[3].grant)).has_value());
-  EXPECT_EQ(drop(running.run, {0, 1, 3, 4, 5}), 2);
-  EXPECT_EQ(drop(running.run, {1, 3}), 0);
+  EXPECT_EQ(drop(running.grant, {0, 1, 3, 4, 5}), 2);
+  EXPECT_EQ(drop(running.grant, {1, 3}), 0);
   EXPECT_TRUE(refused(store().record_outcome(outcome_of(works[0].grant)), Errc::fenced));
   EXPECT_EQ(status_of(works[2].grant.id), StackStatus::cancelled);
   EXPECT_EQ(status_of(works[3].grant.id), StackStatus::completed);
@@ -214,8 +215,70 @@ TEST_P(Cancellations, DroppedCallsAreFencedAndNothingIsDeliveredForThem) {
 TEST_P(Cancellations, ARunThatWaitsForTheLastCallShowsWhich) {
   const Running running = start();
   const auto works = issue(running, 1, 2);
-  EXPECT_EQ(drop(running.run, {1}), 1);
+  EXPECT_EQ(drop(running.grant, {1}), 1);
   EXPECT_EQ(run_row(running.run).waiting_on_stack_run_id, works[1].grant.id);
+}
+
+TEST_P(Cancellations, ARootThatHasNothingLeftToWaitForIsWoken) {
+  const Running running = start();
+  issue(running, 1, 2);
+  EXPECT_EQ(drop(running.grant, {1, 2}), 2);
+  EXPECT_EQ(status_of(running.root), StackStatus::pending);
+  EXPECT_EQ(store().due(9).value().ids, std::vector<StackRunId>{running.root});
+  EXPECT_FALSE(run_row(running.run).waiting_on_stack_run_id);
+  claim_root(running);
+
+  const Running paused = start();
+  issue(paused, 1, 1);
+  ASSERT_TRUE(store().pause(paused.run).has_value());
+  EXPECT_EQ(drop(paused.grant, {1}), 1);
+  EXPECT_EQ(run_status(paused.run), RunStatus::paused);
+  EXPECT_EQ(store().resume(paused.run).value(), std::vector<StackRunId>{paused.root});
+  claim_root(paused);
+}
+
+TEST_P(Cancellations, LaterSlicesDoNotKeepCallsFromBeingDropped) {
+  const Running running = start();
+  const auto works = issue(running, 1, 3);
+  ASSERT_TRUE(store().record_outcome(outcome_of(works[0].grant)).has_value());
+  const Grant next = claim_root(running);
+  EXPECT_EQ(drop(running.grant, {2}), 1);
+  ASSERT_TRUE(store().commit_slice(slice_of(next, {}, 1)).has_value());
+  EXPECT_EQ(run_row(running.run).waiting_on_stack_run_id, works[2].grant.id);
+  EXPECT_EQ(drop(next, {2}), 0);
+}
+
+// The node was stopped after the commit of the slice that waits for them no more.
+TEST_P(Cancellations, ASliceFromBeforeARewindDropsNothing) {
+  const Running retried = start();
+  const auto works = issue(retried, 1, 1);
+  ASSERT_TRUE(store().record_outcome(outcome_of(works[0].grant)).has_value());
+  const Grant second = claim_root(retried);
+  ASSERT_TRUE(store().commit_slice(slice_of(second, {call_of(2), call_of(3)}, 1)).has_value());
+  ASSERT_TRUE(store().cancel(retried.run, kError).has_value());
+  Retry retry;
+  retry.run = retried.run;
+  retry.to = {1, 1, 0, function_, 1, 0};
+  Answer<Rewound> again;
+  store_->rewinds()->retry_run(retry, again.done());
+  ASSERT_TRUE(again.get().has_value());
+  const Grant third = claim_root(retried);
+  ASSERT_TRUE(store().commit_slice(slice_of(third, {call_of(2), call_of(3)}, 1)).has_value());
+  EXPECT_EQ(drop(second, {2, 3}), 0);
+  EXPECT_EQ(drop(third, {3}), 1);
+  EXPECT_EQ(status_of(retried.root), StackStatus::suspended_waiting_child);
+
+  const Running moved = start();
+  issue(moved, 1, 2);
+  ASSERT_TRUE(store().pause(moved.run).has_value());
+  Answer<Rewound> on;
+  store_->rewinds()->resume_on(moved.run, {0, 0, 0, function_, 1, 0}, on.done());
+  ASSERT_TRUE(on.get().has_value());
+  EXPECT_EQ(drop(moved.grant, {1, 2}), 0);
+  const Grant other_code = claim_root(moved);
+  ASSERT_TRUE(store().commit_slice(slice_of(other_code, {}, 0)).has_value());
+  EXPECT_EQ(drop(moved.grant, {1, 2}), 0);
+  EXPECT_EQ(drop(other_code, {1}), 1);
 }
 
 TEST_P(Cancellations, CallsLeftOverByAnEndedRunAreDroppedToo) {
@@ -226,7 +289,7 @@ TEST_P(Cancellations, CallsLeftOverByAnEndedRunAreDroppedToo) {
   commit.end = SliceEnd::completed;
   commit.payload = "1";
   ASSERT_TRUE(store().commit_slice(commit).has_value());
-  EXPECT_EQ(drop(running.run, {1}), 1);
+  EXPECT_EQ(drop(running.grant, {1}), 1);
   clock_.advance(Millis{60'000});
   EXPECT_TRUE(store().due(9).value().ids.empty());
   EXPECT_FALSE(store().due(9).value().next_due.has_value());

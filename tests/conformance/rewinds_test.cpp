@@ -96,6 +96,25 @@ class RewindsTest : public StoreTest {
 };
 SEQUENTIAL_ON_EVERY_BACKEND(RewindsTest);
 
+TEST_P(RewindsTest, AForkWithAKnownKeyIsThatForkWhateverBecameOfItsSource) {
+  const Failed failed = failed_run();
+  Fork wanted = fork_of(failed.run, to(1, 1, 0));
+  wanted.idempotency_key = "once";
+  wanted.request_hash = "h";
+  const TaskRunId made = fork(wanted).value().run;
+  Retry again;
+  again.run = failed.run;
+  again.to = to(0, 0, 0);
+  ASSERT_TRUE(retry(again).has_value());
+  const Rewound same = fork(wanted).value();
+  EXPECT_TRUE(same.existing);
+  EXPECT_EQ(same.run, made);
+  wanted.source = TaskRunId(999'999);
+  EXPECT_EQ(fork(wanted).value().run, made);
+  wanted.request_hash = "other";
+  EXPECT_TRUE(refused(fork(wanted), Errc::idempotency_conflict));
+}
+
 TEST_P(RewindsTest, ARetryMakesTheFailedCallAgainAndKeepsWhatSucceeded) {
   const Failed failed = failed_run();
   const StackRun before = row(failed.works[2].grant.id);

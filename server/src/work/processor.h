@@ -235,7 +235,7 @@ class Processor {
   net::awaitable<void> cancel_overdue();
   net::awaitable<void> cancel_now(storage::Cancellation& cancellation, TaskRunId run);
   void look_for_cancels_in(Millis in);
-  void drop_calls(TaskRunId run, std::vector<std::int64_t> seqs);
+  void drop_calls(storage::Grant root, std::vector<std::int64_t> seqs);
   net::awaitable<Report> lose_slice(storage::Work work, storage::SliceLost lost, Turn& turn);
   net::awaitable<void> give_back(storage::Grant grant, Millis again_in);
   void slice_committed(const SliceDecision& decision, storage::SliceCommitted& done,

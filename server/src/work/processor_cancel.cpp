@@ -88,10 +88,10 @@ net::awaitable<void> Processor::cancel_now(storage::Cancellation& cancellation, 
 }
 
 // After the commit of the slice that no longer waits for them. Lost, they go on to their end.
-void Processor::drop_calls(TaskRunId run, std::vector<std::int64_t> seqs) {
+void Processor::drop_calls(storage::Grant root, std::vector<std::int64_t> seqs) {
   storage::Cancellation* const cancellation = store_.cancellation();
   if (cancellation == nullptr || seqs.empty()) return;
-  cancellation->drop_calls(run, std::move(seqs), [run](Result<std::int64_t> dropped) {
+  cancellation->drop_calls(root, std::move(seqs), [run = root.run](Result<std::int64_t> dropped) {
     if (dropped.has_value()) return;
     log_info("calls that nobody waits for go on to their end",
              {{"run", run.value}, {"reason", dropped.error().message}});

@@ -26,7 +26,7 @@ enum : int {
 CancellationStatements::CancellationStatements(const std::string& schema) {
   const std::string s = "\"" + schema + "\".";
   request = Statement("SELECT * FROM " + s + "request_cancel_v1($1, $2, $3, $4, $5, $6, $7)");
-  drop_calls = Statement("SELECT * FROM " + s + "drop_calls_v1($1, $2, $3, $4)");
+  drop_calls = Statement("SELECT * FROM " + s + "drop_calls_v2($1, $2, $3, $4, $5)");
   due = Statement("SELECT * FROM " + s + "cancels_due_v1($1, $2)");
   cancelling = Statement("SELECT c.deadline, c.error FROM " + s + "cancellations c JOIN " + s +
                          "stack_runs r ON r.task_run_id = c.task_run_id AND r.seq = 0"
@@ -58,9 +58,10 @@ Answered<CancelRequested> request_cancel(const Try& attempt, const CancellationS
 }
 
 Answered<std::int64_t> drop_calls(const Try& attempt, const CancellationStatements& sql,
-                                  TaskRunId run, const std::vector<std::int64_t>& seqs) {
+                                  const Grant& root, const std::vector<std::int64_t>& seqs) {
   Params params;
-  params.add(attempt.context.now()).add(attempt.lock_ms).add(run.value).add(seqs);
+  params.add(attempt.context.now()).add(attempt.lock_ms);
+  params.add(root.run.value).add(root.epoch).add(seqs);
   SEQUENTIAL_ROWS(rows, attempt.run(sql.drop_calls, params));
   return Result<std::int64_t>(rows.integer(0, 0));
 }
@@ -105,12 +106,12 @@ void PostgresStore::request_cancel(CancelRequest request, Done<CancelRequested> 
   write<CancelRequested>(std::move(done), how, std::move(apply), std::move(touch));
 }
 
-void PostgresStore::drop_calls(TaskRunId run, std::vector<std::int64_t> seqs,
+void PostgresStore::drop_calls(Grant root, std::vector<std::int64_t> seqs,
                                Done<std::int64_t> done) {
   How how;
-  how.key = key_of(run);
-  auto apply = [this, run, seqs = std::move(seqs)](const Try& attempt) {
-    return postgres::drop_calls(attempt, cancellation_, run, seqs);
+  how.key = key_of(root.run);
+  auto apply = [this, root, seqs = std::move(seqs)](const Try& attempt) {
+    return postgres::drop_calls(attempt, cancellation_, root, seqs);
   };
   write<std::int64_t>(std::move(done), how, std::move(apply), kNoTouch);
 }

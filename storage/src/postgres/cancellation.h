@@ -18,7 +18,7 @@ struct CancellationStatements {
 
 Answered<CancelRequested> request_cancel(const Try&, const CancellationStatements&,
                                          const CancelRequest&);
-Answered<std::int64_t> drop_calls(const Try&, const CancellationStatements&, TaskRunId,
+Answered<std::int64_t> drop_calls(const Try&, const CancellationStatements&, const Grant& root,
                                   const std::vector<std::int64_t>& seqs);
 Answered<CancelsDue> cancels_due(const Try&, const CancellationStatements&, int limit);
 Answered<std::optional<Cancelling>> cancelling(const Try&, const CancellationStatements&,

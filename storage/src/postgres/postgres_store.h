@@ -85,7 +85,7 @@ class PostgresStore final : public Store,
 
   Cancellation* cancellation() override { return this; }
   void request_cancel(CancelRequest, Done<CancelRequested>) override;
-  void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
+  void drop_calls(Grant root, std::vector<std::int64_t> seqs, Done<std::int64_t>) override;
   void cancels_due(int limit, Done<CancelsDue>) override;
   void cancelling(TaskRunId, Done<std::optional<Cancelling>>) override;
 

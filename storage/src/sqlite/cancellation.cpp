@@ -16,7 +16,7 @@ struct Head {
   StackRunId root;
   StackStatus status = StackStatus::pending;
   std::int64_t epoch = 0, call_count = 0, journal_length = 0, delivered_as = 0;
-  std::int64_t open_calls = 0, open_seq = 1;
+  std::int64_t open_calls = 0, open_seq = 1, rewound_epoch = 0;
   WallTime available_at, updated_at;
 };
 
@@ -35,6 +35,7 @@ std::optional<Head> read_head(Transaction& tx, TaskRunId run) {
   head.open_seq = row.integer(8);
   head.available_at = row.time(9);
   head.updated_at = row.time(10);
+  head.rewound_epoch = row.integer(11);
   return head;
 }
 
@@ -93,10 +94,11 @@ Result<CancelRequested> request_cancel(Transaction& tx, const CancelRequest& req
   return asked;
 }
 
-Result<std::int64_t> drop_calls(Transaction& tx, TaskRunId run,
+Result<std::int64_t> drop_calls(Transaction& tx, const Grant& root,
                                 const std::vector<std::int64_t>& seqs) {
+  const TaskRunId run = root.run;
   const auto head = read_head(tx, run);
-  if (!head || head->open_calls == 0) return std::int64_t{0};
+  if (!head || head->open_calls == 0 || root.epoch <= head->rewound_epoch) return std::int64_t{0};
   const WallTime now = tx.clock.now();
   std::int64_t dropped = 0;
   for (const std::int64_t seq : seqs) {
@@ -122,9 +124,10 @@ Result<std::int64_t> drop_calls(Transaction& tx, TaskRunId run,
       first = row.id<StackRunId>(1);
     }
   }
-  const bool waits = head->status == StackStatus::suspended_waiting_child && open == 1;
+  const bool waits = head->status == StackStatus::suspended_waiting_child;
   tx.must(tx.sql.cancellation.calls_dropped.run(head->root, open, open_seq,
-                                                waits ? first : StackRunId()) == 1);
+                                                waits && open == 1 ? first : StackRunId()) == 1);
+  if (waits && open == 0) tx.must(tx.sql.cancellation.wake_root.run(head->root, now) == 1);
   if (open == 0 && is_terminal(head->run_status)) tx.sql.no_longer_straggling.run(run);
   return dropped;
 }
@@ -156,10 +159,10 @@ void SqliteStore::request_cancel(CancelRequest request, Done<CancelRequested> do
   });
 }
 
-void SqliteStore::drop_calls(TaskRunId run, std::vector<std::int64_t> seqs,
+void SqliteStore::drop_calls(Grant root, std::vector<std::int64_t> seqs,
                              Done<std::int64_t> done) {
-  auto apply = [run, seqs = std::move(seqs)](Transaction& tx) {
-    return sqlite::drop_calls(tx, run, seqs);
+  auto apply = [root, seqs = std::move(seqs)](Transaction& tx) {
+    return sqlite::drop_calls(tx, root, seqs);
   };
   // Lost with a crash, the calls go on to their end: nobody waits for that either.
   write(std::move(done), std::move(apply), How{Flush::lazy});

@@ -11,7 +11,7 @@ struct CancellationStatements {
 
   Statement head{db,
       "SELECT t.status, r.id, r.status, r.epoch, r.call_count, r.journal_length, r.delivered_as,"
-      " r.open_calls, r.open_seq, r.available_at, r.updated_at"
+      " r.open_calls, r.open_seq, r.available_at, r.updated_at, t.rewound_epoch"
       " FROM task_runs t JOIN stack_runs r ON r.id = t.root_stack_run_id WHERE t.id = ?1"};
   Statement journal_root{db,
       "UPDATE stack_runs SET status = ?3, available_at = ?4, journal_length = ?5,"
@@ -32,6 +32,9 @@ struct CancellationStatements {
   Statement calls_dropped{db,
       "UPDATE stack_runs SET open_calls = ?2, open_seq = ?3, waiting_on_stack_run_id = ?4"
       " WHERE id = ?1"};
+  Statement wake_root{db,
+      "UPDATE stack_runs SET status = 'pending', available_at = ?2,"
+      " updated_at = max(updated_at, ?2) WHERE id = ?1"};
 
   Statement due{db,
       "SELECT c.task_run_id, r.id IS NOT NULL AND r.ended_at IS NULL AND r.delivered_as > 0"

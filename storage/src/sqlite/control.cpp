@@ -122,8 +122,10 @@ Result<std::vector<StackRunId>> resume(Transaction& tx, TaskRunId run) {
     tx.leases.hold({row->priority, row->available_at, row->root}, row->lease_until);
     return runnable;
   }
-  // It has something to do if it never ran to a suspension or has outcomes it has not seen.
-  const bool has_work = row->slice == 0 || row->journal_length > row->delivered_through;
+  // It has something to do if it never ran to a suspension, has outcomes it has not seen, or
+  // nothing is left that it could wait for.
+  const bool has_work = row->slice == 0 || row->journal_length > row->delivered_through ||
+                        row->open_calls == 0;
   // Before its first slice it may have been submitted with a delay.
   const WallTime available_at = row->slice == 0 ? row->available_at : now;
   tx.must(

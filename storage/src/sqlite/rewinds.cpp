@@ -103,7 +103,9 @@ void write_rewound_run(Transaction& tx, TaskRunId run, const Point& point, const
   Statement update{tx.sql.db,
       "UPDATE task_runs SET status = ?2, task_function_id = ?3, task_version = ?4,"
       " rewinds = rewinds + 1, straggling = NULL, pause_reason = NULL, pause_detail = NULL,"
-      " result = NULL, error = NULL, ended_at = NULL, updated_at = ?5 WHERE id = ?1"};
+      " result = NULL, error = NULL, ended_at = NULL, updated_at = ?5,"
+      " rewound_epoch = (SELECT r.epoch FROM stack_runs r WHERE r.id = root_stack_run_id)"
+      " WHERE id = ?1"};
   tx.must(update.run(run, run_status_name(point.started_at ? RunStatus::running
                                                            : RunStatus::queued),
                      to.function, to.version, now) == 1);

@@ -134,7 +134,8 @@ Result<void> release(Transaction&, const Grant&);
 Result<std::vector<Grant>> extend(Transaction&, const std::vector<Grant>&, const Lease&);
 Result<std::optional<Wake>> cancel(Transaction&, TaskRunId, const std::string& error);
 Result<CancelRequested> request_cancel(Transaction&, const CancelRequest&);
-Result<std::int64_t> drop_calls(Transaction&, TaskRunId, const std::vector<std::int64_t>& seqs);
+Result<std::int64_t> drop_calls(Transaction&, const Grant& root,
+                                const std::vector<std::int64_t>& seqs);
 Result<CancelsDue> cancels_due(Transaction&, int limit);
 Result<void> pause(Transaction&, TaskRunId, const std::string& reason, const std::string& detail);
 Result<std::vector<StackRunId>> resume(Transaction&, TaskRunId);

@@ -1,6 +1,7 @@
 #include "support/postgres_damage.h"
 
 #include "support/queue_damage.h"
+#include "support/wait_damage.h"
 
 namespace sequential::storage::test {
 namespace {
@@ -77,6 +78,7 @@ std::string postgres_damage(pqxx::connection& connection, const std::string& sch
   };
   for (const Rule& rule : kRules) check(rule.what, rule.broken_by);
   for (const auto& [what, broken_by] : kQueueRules) check(what, broken_by);
+  for (const auto& [what, broken_by] : kWaitRules) check(what, broken_by);
   std::string found;
   pqxx::nontransaction tx(connection);
   tx.exec("SET search_path = " + schema);

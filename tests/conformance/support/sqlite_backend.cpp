@@ -4,6 +4,7 @@
 #include "support/backend.h"
 #include "support/queue_damage.h"
 #include "support/temp_dir.h"
+#include "support/wait_damage.h"
 
 namespace sequential::storage::test {
 namespace {
@@ -56,10 +57,12 @@ class SqliteDatabase final : public Database {
     const std::string integrity =
         rows_of(db, "SELECT integrity_check FROM pragma_integrity_check"
                     " WHERE integrity_check <> 'ok'");
-    for (const auto& [what, broken_by] : kQueueRules) {
+    const auto check = [&](const char* what, const char* broken_by) {
       const std::string rows = rows_of(db, broken_by);
       if (!rows.empty()) found += std::string(what) + ": " + rows;
-    }
+    };
+    for (const auto& [what, broken_by] : kQueueRules) check(what, broken_by);
+    for (const auto& [what, broken_by] : kWaitRules) check(what, broken_by);
     sqlite3_close(db);
     return found + integrity;
   }

@@ -52,9 +52,12 @@ class Cancellation {
   // and makes the root runnable. Asked again, it changes nothing but the deadline, and never
   // to a later one. Errors: run_not_found; conflict if terminal.
   virtual void request_cancel(CancelRequest, Done<CancelRequested>) = 0;
-  // Nobody waits for these calls of the run any more: those still open are cancelled, their holders
-  // fenced, and nothing is delivered for them. Answers how many; 0 for an unknown run.
-  virtual void drop_calls(TaskRunId, std::vector<std::int64_t> seqs, Done<std::int64_t>) = 0;
+  // By a slice of this claim, which is stored, nobody waits for these calls of its run any more:
+  // those still open are cancelled, their holders fenced, and nothing is delivered for them. Later
+  // slices may be under way. But once the run was retried or resumed on other code the numbers may
+  // be of other calls, or of some that are waited for: then nothing is done. Answers how many; 0
+  // for an unknown run.
+  virtual void drop_calls(Grant root, std::vector<std::int64_t> seqs, Done<std::int64_t>) = 0;
   // What the sweep has to cancel. Changes nothing that anybody sees.
   virtual void cancels_due(int limit, Done<CancelsDue>) = 0;
   // Of a run that was asked to end and has not.

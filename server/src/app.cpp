@@ -383,7 +383,8 @@ class Node {
     options.ca_file = c.ca_file;
     http_client_ = services::open_http_client(options);
     backends_.services(registry_, config_, keystore_, *http_client_, clock_);
-    const TasksServiceOptions tasks{static_cast<int>(config_.limits.child_depth), lease_.length};
+    const TasksServiceOptions tasks{static_cast<int>(config_.limits.child_depth), lease_.length,
+                                    static_cast<int>(config_.search.tags_max)};
     tasks_ = std::make_shared<TasksService>(io_, *store_, clock_, tasks);
     registry_.add(tasks_);
     start_signals();

@@ -213,11 +213,51 @@ module.exports = async (input) => {
       assert.equal((await fork(body, 200)).id, first.id);
       await refused(`/runs/${id}/fork`, { ...body, at: 1 }, 409, "idempotency_conflict");
     });
+    it("the header Idempotency-Key makes it once, too, and is for one source", async () => {
+      const headers = { "Idempotency-Key": "fork-header" };
+      const send = (source, json = { at: 2 }) => server.request("POST", `/runs/${source}/fork`, { json, headers });
+      const first = await send(id);
+      const again = await send(id);
+      assert.deepEqual([first.status, again.status, again.json().id], [201, 200, first.json().id], again.text);
+      const other = await server.complete("forked", { url: sink.url });
+      assert.equal((await send(other.id)).json().code, "idempotency_conflict");
+      assert.equal((await send(id, { at: 2, options: { idempotency_key: "another" } })).status, 422);
+    });
+    it("keys and tags are checked as those of any run", async () => {
+      for (const options of [{ idempotency_key: "sequential:start:99:1" }, { tags: { a: { b: 1 } } }, { tags: ["x:y", 5] },
+        { tags: Object.fromEntries(Array.from({ length: 33 }, (_, n) => [`t${n}`, 1])) }]) {
+        await refused(`/runs/${id}/fork`, { at: 2, options }, 422, "invalid_field");
+      }
+      const answer = await server.request("POST", `/runs/${id}/fork`, { json: { at: 2 }, headers: { "Idempotency-Key": "sequential:x" } });
+      assert.equal(answer.status, 422);
+    });
     it("by the command line", async () => {
       const made = await cli(server, ["--json", "runs", "fork", String(id), "--call", "2", "--result", `{"status":200,"body":"{\\"label\\":\\"edited\\"}"}`]);
       assert.equal(made.code, 0, made.stderr);
       assert.equal((await server.ended(made.json().id)).result.edited, true);
     });
+  });
+
+  it("the replays of a retry have one time for all of them", async () => {
+    const hasty = new Server({ settings: { "engine.processes": 1, "server.replay_ms": 100, "services.http.allow_hosts": [sink.host] } });
+    try {
+      await hasty.start();
+      sink.behave = () => "drop";
+      const code = sinkTask(`await sink("a", ${ONCE}).catch(() => undefined);
+        let n = 0;
+        while (n < 4e8) n += 1;
+        throw new Error("own words");`);
+      await hasty.publish("slow", code);
+      const id = await hasty.submit("slow", { url: sink.url });
+      assert.equal((await hasty.ended(id)).error.message, "own words");
+      await hasty.publish("slow", `${code}// two`);
+      const answer = await hasty.request("POST", `/runs/${id}/retry`, { json: { version: 2 } });
+      assert.equal(answer.json().code, "timeout", answer.text);
+      assert.match(answer.text, /server.replay_ms/);
+    } finally {
+      sink.behave = undefined;
+      await hasty.destroy();
+    }
   });
 
   describe("many runs", () => {

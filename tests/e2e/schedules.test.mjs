@@ -150,6 +150,29 @@ describe(`schedules on ${STORE}`, () => {
     assertEach(runs.map(({ tags }) => tags.tick), 1_000);
   });
 
+  it("a trigger with an Idempotency-Key starts one run, however often it is sent", async () => {
+    const held = gate();
+    sink.behave = () => held.passed.then(() => undefined);
+    await make(server, "keyed", { task: "held", input: { url: sink.url, name: "keyed" }, cron: "@yearly" });
+    const send = (key) => server.request("POST", "/schedules/keyed/trigger", { headers: { "Idempotency-Key": key } });
+    const first = await send("one");
+    assert.equal(first.status, 202, first.text);
+    const again = await send("one");
+    assert.deepEqual([again.status, again.json()], [202, first.json()]);
+    assert.equal((await send("two")).status, 409, "the last run is not over");
+    held.open();
+    sink.behave = undefined;
+    await server.ended(first.json().data.taskRunId);
+    assert.deepEqual((await send("one")).json(), first.json());
+    assert.equal((await runsOf(server, "keyed")).length, 1);
+    assert.equal((await send("")).status, 422);
+  });
+
+  it("tags are checked as those of any run", async () => {
+    const answer = await server.request("PUT", "/schedules/tagged", { json: { task: "held", cron: "@yearly", tags: { a: { b: 1 } } } });
+    assert.deepEqual([answer.status, answer.json().field], [422, "tags.a"], answer.text);
+  });
+
   it("trigger starts a run now, beside the ticks; the last one's end or overlap allow is needed", async () => {
     const held = gate();
     sink.behave = () => held.passed.then(() => undefined);

@@ -12,6 +12,7 @@
 #include "sequential/base/bytes.h"
 #include "sequential/base/fault.h"
 #include "sequential/base/json_text.h"
+#include "work/submission_fields.h"
 #include "work/submissions.h"
 
 namespace sequential::server {
@@ -20,7 +21,6 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kKeyMax = 256;                          // idempotency key, queue key
-constexpr std::size_t kTagKeyMax = 64, kTagValueMax = 256;    // bytes
 constexpr std::int64_t kDelayMax = 366ll * 24 * 3600 * 1000;  // ms
 constexpr int kPriorityMax = 1'000;
 
@@ -59,56 +59,6 @@ Result<std::string> text(const Json& value, const std::string& field, std::size_
   return out;
 }
 
-// A key is part of a parameter of GET /runs, tag=KEY:VALUE, and of paths into JSON.
-bool is_tag_key(std::string_view key) {
-  return !key.empty() && key.size() <= kTagKeyMax &&
-         std::none_of(key.begin(), key.end(), [](char c) {
-           return static_cast<unsigned char>(c) < 0x20 || c == '"' || c == '\\' || c == ':';
-         });
-}
-
-bool is_tag_value(std::string_view value) {
-  return value.size() <= kTagValueMax && std::none_of(value.begin(), value.end(), [](char c) {
-           return static_cast<unsigned char>(c) < 0x20;
-         });
-}
-
-Result<void> check_tag(const Json& tags, const std::string& name, const Json& value) {
-  const std::string field = tags.is_array() ? "options.tags" : "options.tags." + name;
-  std::string_view key = name, text;
-  if (tags.is_array()) {
-    if (!value.is_string()) return field_error(field, "must be a list of texts, or an object");
-    const std::string_view whole = value.get_ref<const std::string&>();
-    key = whole.substr(0, whole.find(':'));
-    text = whole.substr(std::min(key.size() + 1, whole.size()));
-  } else if (value.is_string()) {
-    text = value.get_ref<const std::string&>();
-  } else if (!value.is_number() && !value.is_boolean()) {
-    return field_error(field, "must be a text, a number, true or false");
-  }
-  if (!is_tag_key(key)) {
-    return field_error(field, R"(has a key that is not 1 to 64 bytes without : " \ and controls)");
-  }
-  if (is_tag_value(text)) return success();
-  return field_error(field, "has a value of more than 256 bytes, or with control characters");
-}
-
-Result<void> read_tags(Execution& execution, const Json& tags, int tags_max) {
-  if (!tags.is_object() && !tags.is_array()) {
-    return field_error("options.tags", "must be a list or an object");
-  }
-  if (tags.size() > static_cast<std::size_t>(tags_max)) {
-    return field_error("options.tags",
-                       "has more than search.tags_max tags: " + std::to_string(tags_max));
-  }
-  for (const auto& [name, value] : tags.items()) {
-    SEQUENTIAL_TRY(check_tag(tags, name, value));
-  }
-  execution.submission.tags = tags.dump();
-  if (execution.submission.tags.size() <= kTagsBytesMax) return success();
-  return field_error("options.tags", "is larger than 4096 bytes");
-}
-
 Result<void> read_option(Execution& execution, const std::string& name, const Json& value,
                          int tags_max) {
   const std::string field = "options." + name;
@@ -127,7 +77,7 @@ Result<void> read_option(Execution& execution, const std::string& name, const Js
   } else if (name == "queue_key" || name == "queueKey") {
     SEQUENTIAL_TRY(submission.queue_key, text(value, field, kKeyMax));
   } else if (name == "tags") {
-    SEQUENTIAL_TRY(read_tags(execution, value, tags_max));
+    SEQUENTIAL_TRY(submission.tags, read_tags(value, field, tags_max));
   } else {
     return field_error(field,
                        "is not an option; there are idempotency_key, version, priority, "
@@ -172,21 +122,6 @@ Result<Json> parse_envelope(const std::string& body) {
   return parsed;
 }
 
-// `key` comes with the key of the body, if there is one.
-Result<void> read_key_header(const HttpRequest& request, std::string& key) {
-  if (!request.idempotency_key) return success();
-  const std::string field = "Idempotency-Key";
-  const std::string_view given = unquoted(*request.idempotency_key);
-  if (given.empty() || given.size() > kKeyBytesMax || !is_valid_utf8(given)) {
-    return field_error(field, "must have 1 to 256 bytes of UTF-8");
-  }
-  if (!key.empty() && key != given) {
-    return field_error(field, "is not the key in the body's options; send one, or the same twice");
-  }
-  key = given;
-  return success();
-}
-
 Result<Execution> read_body(const RouteContext& context, const HttpRequest& request) {
   SEQUENTIAL_TRY(const Json body, parse_envelope(request.body));
   Execution execution;
@@ -199,10 +134,7 @@ Result<Execution> read_body(const RouteContext& context, const HttpRequest& requ
     return Error{Errc::payload_too_large, "the input is larger than limits.payload_bytes", "input"};
   }
   SEQUENTIAL_TRY(read_key_header(request, execution.submission.idempotency_key));
-  if (execution.submission.idempotency_key.starts_with(kOwnKeys)) {
-    return field_error("idempotency_key",
-                       "may not begin with " + std::string(kOwnKeys) + ", as the server's own do");
-  }
+  SEQUENTIAL_TRY(check_key(execution.submission.idempotency_key));
   return execution;
 }
 

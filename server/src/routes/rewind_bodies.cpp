@@ -4,6 +4,7 @@
 
 #include "sequential/base/bytes.h"
 #include "sequential/base/json_text.h"
+#include "work/submission_fields.h"
 
 namespace sequential::server {
 
@@ -79,17 +80,14 @@ Result<void> read_outcome(ForkAsk& ask, const std::string& body, const Json& val
   return success();
 }
 
-Result<void> read_option(ForkAsk& ask, const std::string& name, const Json& value) {
+Result<void> read_option(ForkAsk& ask, const std::string& name, const Json& value,
+                         int tags_max) {
   const std::string field = "options." + name;
   if (name == "priority") {
     SEQUENTIAL_TRY(const auto priority, integer(value, field, -1'000, 1'000));
     ask.fork.priority = static_cast<int>(priority);
   } else if (name == "tags") {
-    if (!value.is_object() && !value.is_array()) {
-      return field_error(field, "must be a list or an object");
-    }
-    ask.fork.tags = value.dump();
-    if (ask.fork.tags->size() > 4'096) return field_error(field, "is too large");
+    SEQUENTIAL_TRY(ask.fork.tags, read_tags(value, field, tags_max));
   } else if (name == "idempotency_key") {
     if (!value.is_string() || value.get<std::string>().empty() ||
         value.get<std::string>().size() > 256) {
@@ -136,7 +134,9 @@ Result<RetryAsk> read_retry(const std::string& body) {
   return ask;
 }
 
-Result<ForkAsk> read_fork(const std::string& body, std::int64_t payload_bytes_max) {
+Result<ForkAsk> read_fork(const HttpRequest& request, std::int64_t payload_bytes_max,
+                          int tags_max) {
+  const std::string& body = request.body;
   SEQUENTIAL_TRY(const Json parsed, parse(body));
   ForkAsk ask;
   for (const auto& [name, value] : parsed.items()) {
@@ -150,7 +150,7 @@ Result<ForkAsk> read_fork(const std::string& body, std::int64_t payload_bytes_ma
       SEQUENTIAL_TRY(ask.version, version_of(value));
     } else if (name == "options" && value.is_object()) {
       for (const auto& [key, option] : value.items()) {
-        SEQUENTIAL_TRY(read_option(ask, key, option));
+        SEQUENTIAL_TRY(read_option(ask, key, option, tags_max));
       }
     } else {
       return field_error(name,
@@ -165,7 +165,9 @@ Result<ForkAsk> read_fork(const std::string& body, std::int64_t payload_bytes_ma
   if (ask.has_outcome && ask.call == 0 && ask.position < 1) {
     return field_error("at", "must say which call's outcome that is");
   }
-  ask.fork.request_hash = to_hex(sha256(body));
+  SEQUENTIAL_TRY(read_key_header(request, ask.fork.idempotency_key));
+  SEQUENTIAL_TRY(check_key(ask.fork.idempotency_key));
+  ask.fork.request_hash = to_hex(sha256(request.segments.at(1) + "\n" + body));
   return ask;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "http/types.h"
 #include "routes/run_actions.h"
 #include "sequential/storage/rewinds.h"
 
@@ -25,6 +26,8 @@ Error field_error(std::string field, std::string why);
 // {"version": n} or nothing: 0. Errors: invalid_json, invalid_field.
 Result<int> read_resume(const std::string& body);
 Result<RetryAsk> read_retry(const std::string& body);
-Result<ForkAsk> read_fork(const std::string& body, std::int64_t payload_bytes_max);
+// With the header Idempotency-Key.
+Result<ForkAsk> read_fork(const HttpRequest& request, std::int64_t payload_bytes_max,
+                          int tags_max);
 
 }  // namespace sequential::server

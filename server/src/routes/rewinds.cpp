@@ -16,8 +16,7 @@
 namespace sequential::server {
 namespace {
 
-constexpr int kOutcomesPage = 1'000;
-constexpr std::size_t kFailedMax = 32;   // of a run's failed outcomes, the newest are looked at
+constexpr int kFailedMax = 32;   // of a run's failed outcomes, the newest are looked at
 constexpr std::size_t kNextShown = 20;   // calls of GET …/replay
 constexpr std::size_t kArgsShown = 2'048;
 constexpr std::int64_t kVersionMax = 1'000'000'000;
@@ -29,6 +28,7 @@ struct Rewindable {
   storage::TaskRun head;
   storage::RunOrigin origin;
   std::shared_ptr<const engine::TaskCode> code;
+  MonoTime give_up;  // for all replays of the request together
 };
 
 Error unavailable() { return {Errc::not_found, "this store cannot rewind runs"}; }
@@ -38,6 +38,7 @@ net::awaitable<Result<Rewindable>> read_run(RouteContext& context, TaskRunId id,
   storage::Rewinds* const rewinds = context.store.rewinds();
   if (rewinds == nullptr) co_return unavailable();
   Rewindable found;
+  found.give_up = context.replays.give_up();
   // Before the run: what happens in between makes the change refused.
   auto read_origin = [rewinds, id](auto done) { rewinds->origin(id, std::move(done)); };
   auto origin = co_await completes<Result<storage::RunOrigin>>(std::move(read_origin));
@@ -59,6 +60,7 @@ ReplayAsk ask_of(const Rewindable& run, std::int64_t through) {
   ask.head = run.head;
   ask.code = run.code;
   ask.through = through;
+  ask.give_up = run.give_up;
   return ask;
 }
 
@@ -97,23 +99,17 @@ void go_on(RouteContext& context, const storage::Rewound& rewound) {
 // --- retry ---------------------------------------------------------------------------------------
 
 net::awaitable<Result<std::deque<FailedOutcome>>> failed_outcomes(RouteContext& context,
-                                                                  const storage::TaskRun& run) {
+                                                                  TaskRunId run) {
+  auto read = [&context, run](auto done) {
+    context.store.rewinds()->failed_calls(run, kFailedMax, std::move(done));
+  };
+  auto found = co_await completes<Result<std::vector<storage::FailedCall>>>(std::move(read));
+  if (found.has_error()) co_return std::move(found).error();
   std::deque<FailedOutcome> failed;
-  for (std::int64_t after = 0; after < run.journal_length;) {
-    auto read = [&context, &run, after](auto done) {
-      context.store.outcomes(run.id, after, kOutcomesPage, std::move(done));
-    };
-    auto page = co_await completes<Result<std::vector<storage::Outcome>>>(std::move(read));
-    if (page.has_error()) co_return std::move(page).error();
-    if (page.value().empty()) break;
-    for (const auto& outcome : page.value()) {
-      after = outcome.delivered_as;
-      if (!outcome.failed || outcome.seq == 0) continue;
-      std::string_view message = json_member(outcome.payload, "message");
-      if (message.size() >= 2) message = message.substr(1, message.size() - 2);
-      failed.push_back({outcome.seq, outcome.delivered_as, std::string(message)});
-      if (failed.size() > kFailedMax) failed.pop_front();
-    }
+  for (const auto& call : found.value()) {
+    std::string_view message = json_member(call.error, "message");
+    if (message.size() >= 2) message = message.substr(1, message.size() - 2);
+    failed.push_back({call.seq, call.position, std::string(message)});
   }
   co_return failed;
 }
@@ -170,7 +166,7 @@ net::awaitable<Result<storage::RewindTo>> retry_point(RouteContext& context, con
     asked_to_end = position.value();
     if (asked_to_end == 0) co_return co_await keep_everything(context, run);
   }
-  auto failed = co_await failed_outcomes(context, run.head);
+  auto failed = co_await failed_outcomes(context, run.head.id);
   if (failed.has_error()) co_return std::move(failed).error();
   const std::int64_t whole = run.head.journal_length;
   std::vector<std::int64_t> points = retry_points(failed.value(), run.head.error, whole,
@@ -444,7 +440,7 @@ Answer route_retry(RouteContext& context, const HttpRequest& request, TaskRunId 
 }
 
 Answer route_fork(RouteContext& context, const HttpRequest& request, TaskRunId id) {
-  auto ask = read_fork(request.body, context.options.payload_bytes_max);
+  auto ask = read_fork(request, context.options.payload_bytes_max, context.options.tags_max);
   if (ask.has_error()) co_return problem(ask.error());
   const auto made = co_await make_fork(context, id, std::move(ask).value());
   if (made.has_error()) co_return problem(made.error());

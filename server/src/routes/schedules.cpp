@@ -18,7 +18,9 @@
 #include "routes/router.h"
 #include "schedules/scheduler.h"
 #include "sequential/base/json_text.h"
+#include "sequential/storage/search.h"
 #include "work/store_time.h"
+#include "work/submission_fields.h"
 
 namespace sequential::server {
 namespace {
@@ -28,6 +30,7 @@ using storage::Schedule;
 constexpr int kTicksShown = 5;
 constexpr std::int64_t kTicksMax = 1'000;
 constexpr std::int64_t kPageMax = 1'000, kPageDefault = 100;
+constexpr int kKeyRowsMax = 1'000;
 constexpr int kPutTries = 5;  // each because somebody else's came first
 
 void time_or_null(JsonObject& object, std::string_view key, const std::optional<WallTime>& time) {
@@ -137,6 +140,11 @@ Answer put(RouteContext& context, const HttpRequest& request) {
   if (named.has_error()) co_return problem(named.error());
   const auto spec = read_spec(request.body, context.options.payload_bytes_max);
   if (spec.has_error()) co_return problem(spec.error());
+  if (!spec.value().tags.empty()) {
+    const auto tags = nlohmann::json::parse(spec.value().tags, nullptr, false);
+    const auto checked = read_tags(tags, "tags", context.options.tags_max);
+    if (checked.has_error()) co_return problem(checked.error());
+  }
   const auto code = co_await context.processor.newest_code(spec.value().task, spec.value().version);
   if (code.has_error()) co_return problem(code.error());
   for (int tried = 1;; ++tried) {
@@ -247,6 +255,31 @@ Result<nlohmann::json> read_members(const std::string& body,
   return parsed;
 }
 
+// `tick` is JSON text.
+HttpResponse triggered(TaskRunId run, std::string_view tick) {
+  JsonObject data;
+  data.number("taskRunId", run.value).raw("tick", tick);
+  auto response =
+      json_response(202, std::move(JsonObject().raw("data", std::move(data).text())).text());
+  response.headers.emplace_back("Location", "/runs/" + std::to_string(run.value));
+  return response;
+}
+
+// The run that a request with this key has started before.
+net::awaitable<Result<std::optional<storage::TaskRun>>> run_of_key(RouteContext& context,
+                                                                   const std::string& key) {
+  using Found = Result<std::optional<storage::TaskRun>>;
+  storage::RunQuery query;
+  query.idempotency_key = key;
+  auto read = [&context, &query](auto done) {
+    context.store.search()->find_runs(query, TaskRunId(), 1, kKeyRowsMax, std::move(done));
+  };
+  auto page = co_await completes<Result<storage::RunPage>>(std::move(read));
+  if (page.has_error()) co_return std::move(page).error();
+  if (page.value().runs.empty()) co_return Found(std::nullopt);
+  co_return Found(std::move(page.value().runs.front()));
+}
+
 Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule& schedule) {
   auto body = read_members(request.body, {"overlap"});
   if (body.has_error()) co_return problem(body.error());
@@ -262,6 +295,17 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
     }
     fire.overlap = *overlap;
   }
+  std::string key;
+  const auto header = read_key_header(request, key);
+  if (header.has_error()) co_return problem(header.error());
+  if (!key.empty()) {
+    key = trigger_key(schedule.name, key);
+    const auto known = co_await run_of_key(context, key);
+    if (known.has_error()) co_return problem(known.error());
+    if (known.value()) {
+      co_return triggered(known.value()->id, json_member(known.value()->tags, "tick"));
+    }
+  }
   const auto spec = spec_of(context, schedule);
   if (spec.has_error()) co_return problem(spec.error());
   const auto now = co_await store_now(context.store);
@@ -269,7 +313,7 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
   fire.name = schedule.name;
   fire.revision = schedule.revision;
   fire.tick = now.value();
-  const auto fired = co_await context.scheduler.start(std::move(fire), spec.value());
+  const auto fired = co_await context.scheduler.start(std::move(fire), spec.value(), key);
   if (fired.has_error() && fired.error().code == Errc::fenced) {
     co_return problem(Error{Errc::conflict, "the schedule was changed at the same moment"});
   }
@@ -280,13 +324,7 @@ Answer trigger(RouteContext& context, const HttpRequest& request, const Schedule
                                   " of this schedule is not over; {\"overlap\": \"allow\"} starts "
                                   "another beside it"});
   }
-  const auto id = fired.value().submitted->run.value;
-  JsonObject data;
-  data.number("taskRunId", id).string("tick", iso_time(now.value()));
-  auto response =
-      json_response(202, std::move(JsonObject().raw("data", std::move(data).text())).text());
-  response.headers.emplace_back("Location", "/runs/" + std::to_string(id));
-  co_return response;
+  co_return triggered(fired.value().submitted->run, json_string(iso_time(now.value())));
 }
 
 // "2026-11-22T06:00:00Z", with or without fractions of a second, or an offset such as +01:00.

@@ -131,9 +131,11 @@ void Scheduler::take_up(storage::Submitted& submitted) {
 }
 
 net::awaitable<Result<storage::ScheduleFired>> Scheduler::start(storage::ScheduleFire fire,
-                                                                const ScheduleSpec& spec) {
+                                                                const ScheduleSpec& spec,
+                                                                std::string key) {
   if (fire.start) {
     fire.submission = submission_of(fire.name, spec, fire.tick, fire.expected.has_value());
+    if (!key.empty()) fire.submission.idempotency_key = std::move(key);
     auto completed = co_await complete(fire.submission, spec);
     if (completed.has_error()) co_return std::move(completed).error();
   }

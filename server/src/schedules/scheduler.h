@@ -42,9 +42,11 @@ class Scheduler {
   bool busy() const { return busy_; }
   const SchedulerOptions& options() const { return options_; }
 
-  // Starts the run of a tick, and takes up its work. Errors: those of Schedules::fire; of the task.
+  // Starts the run of a tick, and takes up its work. `key`: its idempotency key, if it is to have
+  // another than the tick's. Errors: those of Schedules::fire; of the task.
   net::awaitable<Result<storage::ScheduleFired>> start(storage::ScheduleFire fire,
-                                                       const ScheduleSpec& spec);
+                                                       const ScheduleSpec& spec,
+                                                       std::string key = {});
   // The run of a tick beside the schedule; one that is there already is answered.
   net::awaitable<Result<storage::Submitted>> submit(const std::string& name,
                                                     const ScheduleSpec& spec, WallTime tick);

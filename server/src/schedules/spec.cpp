@@ -254,6 +254,10 @@ storage::Submission submission_of(const std::string& name, const ScheduleSpec& s
   return submission;
 }
 
+std::string trigger_key(const std::string& name, const std::string& key) {
+  return kKeyMark + ("trigger/" + name + "/" + key);
+}
+
 bool is_tick_key(std::string_view key) { return !key.empty() && key.front() == kKeyMark; }
 
 }  // namespace sequential::server

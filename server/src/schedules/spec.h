@@ -62,6 +62,8 @@ storage::ScheduleFire plan_fire(const storage::Schedule& schedule, const Schedul
 // The tick's run. `key`: whether it is started once for all, or as often as it is asked for.
 storage::Submission submission_of(const std::string& name, const ScheduleSpec& spec, WallTime tick,
                                   bool key);
+// Of a run that somebody starts beside the ticks, who names the request.
+std::string trigger_key(const std::string& name, const std::string& key);
 // Whether this idempotency key is one of those, which no user's can be.
 bool is_tick_key(std::string_view key);
 

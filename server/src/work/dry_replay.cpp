@@ -16,7 +16,8 @@ using Json = nlohmann::json;
 constexpr std::size_t kArgsShownMax = 2'048;  // as the engine shows them
 
 Error too_late() {
-  return Error{Errc::timeout, "the replay took longer than server.replay_ms allows"};
+  return Error{Errc::timeout,
+               "the replays of this request took longer than server.replay_ms allows"};
 }
 
 // The first calls of a journal: those after them are not to be compared with.
@@ -93,7 +94,8 @@ net::awaitable<Result<Replayed>> DryReplays::replay(ReplayAsk ask) {
     co_return Error{Errc::overloaded, "server.replays_max replays are at work: try again"};
   }
   const MonoTime began = clock_.monotonic();
-  auto replayed = co_await run(ask, began + options_.deadline);
+  const MonoTime latest = began + options_.deadline;
+  auto replayed = co_await run(ask, std::min(latest, ask.give_up.value_or(latest)));
   if (replayed.has_value()) {
     const auto took = clock_.monotonic() - began;
     replayed.value().took_ms =

@@ -35,6 +35,8 @@ struct ReplayAsk {
   std::optional<std::string> input;  // instead of the run's own
   TaskRunId shown_as;                // what the task sees as its id; 0: the run's
   bool count_logs = false;
+  // Of whoever asks for several; at most `deadline` after the beginning in any case.
+  std::optional<MonoTime> give_up;
 };
 
 // One call as recorded, or as the replay made it.
@@ -67,6 +69,9 @@ class DryReplays {
   DryReplays(storage::Store& store, engine::Runtime& runtime, const Clock& clock,
              DryReplayOptions options)
       : store_(store), runtime_(runtime), clock_(clock), options_(options) {}
+
+  // When somebody who begins now has to be done.
+  MonoTime give_up() const { return clock_.monotonic() + options_.deadline; }
 
   // Errors: overloaded, timeout, engine_lost, and the store's.
   boost::asio::awaitable<Result<Replayed>> replay(ReplayAsk ask);

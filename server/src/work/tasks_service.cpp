@@ -12,6 +12,7 @@
 #include "sequential/storage/children.h"
 #include "work/call_key.h"
 #include "work/processor.h"
+#include "work/submission_fields.h"
 #include "work/submissions.h"
 #include "work/until_stored.h"
 
@@ -69,7 +70,8 @@ Result<void> read_key(ChildRequest& request, const Json& value) {
   return success();
 }
 
-Result<void> read_option(ChildRequest& request, const std::string& name, const Json& value) {
+Result<void> read_option(ChildRequest& request, const std::string& name, const Json& value,
+                         int tags_max) {
   auto& submission = request.submission;
   if (name == "version") {
     SEQUENTIAL_TRY(const auto version, whole_number(value, name, 1, 1'000'000'000));
@@ -82,11 +84,9 @@ Result<void> read_option(ChildRequest& request, const std::string& name, const J
     SEQUENTIAL_TRY(const auto delay, whole_number(value, name, 0, kDelayMsMax));
     submission.delay = Millis{delay};
   } else if (name == "tags") {
-    if (!value.is_object() && !value.is_array()) {
-      return refuse("the option tags must be a list or an object");
-    }
-    submission.tags = value.dump();
-    if (submission.tags.size() > kTagsBytesMax) return refuse("the option tags is too large");
+    auto tags = read_tags(value, name, tags_max);
+    if (tags.has_error()) return refuse("the option " + tags.error().message);
+    submission.tags = std::move(tags).value();
   } else if (name == "idempotencyKey") {
     return read_key(request, value);
   } else {
@@ -98,7 +98,7 @@ Result<void> read_option(ChildRequest& request, const std::string& name, const J
 }
 
 // [{"task": name, "input": …, "options": {…}}]. The input stays the bytes that it is.
-Result<ChildRequest> read_request(const storage::Work& work) {
+Result<ChildRequest> read_request(const storage::Work& work, int tags_max) {
   const Error shape = refuse("tasks." + work.method_name +
                              " takes one object with task, input and options, as callTask and "
                              "startTask make it");
@@ -126,7 +126,7 @@ Result<ChildRequest> read_request(const storage::Work& work) {
       request.submission.task_name = value.get<std::string>();
     } else if (name == "options" && value.is_object()) {
       for (const auto& [option, what] : value.items()) {
-        SEQUENTIAL_TRY(read_option(request, option, what));
+        SEQUENTIAL_TRY(read_option(request, option, what, tags_max));
       }
     } else if (name != "input") {
       return shape;
@@ -168,7 +168,7 @@ services::CallPolicy TasksService::policy(std::string_view /*method*/) const {
 
 net::awaitable<InnerReply> TasksService::run(const storage::Work& work,
                                              const std::optional<storage::Lease>& handoff) {
-  auto read = read_request(work);
+  auto read = read_request(work, options_.tags_max);
   if (read.has_error()) co_return failed(read.error());
   ChildRequest& request = read.value();
   auto& submission = request.submission;

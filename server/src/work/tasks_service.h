@@ -19,6 +19,7 @@ struct ChildRequest;  // tasks_service.cpp
 struct TasksServiceOptions {
   int depth_max = 200;
   Millis patience{30'000};  // with a store that is away
+  int tags_max = 32;        // of a run
 };
 
 class TasksService final : public InnerService {

@@ -25,6 +25,24 @@ class OddJson : public StoreTest {
 };
 SEQUENTIAL_ON_EVERY_BACKEND(OddJson);
 
+TEST_P(OddJson, KeysWithQuotesAndLimitsInBytesAreTheSameEverywhere) {
+  std::string umlauts;
+  for (int i = 0; i < 129; ++i) umlauts += "\xc3\xbc";  // 258 bytes
+  Submission s = submission();
+  s.tags = R"({"a\"b":12,"c\"d":true,"e\"f":{"g":1},"h\"i":"text","":"none",")" + umlauts +
+           R"(":"long","k":")" + std::string(1'024, 'x') + R"("})";
+  const Submitted run = store().submit(s).value();
+  Answer<std::vector<RunTag>> answer;
+  store_->search()->run_tags(run.run, answer.done());
+  std::vector<std::string> tags;
+  const std::vector<RunTag> stored = answer.get().value();
+  for (const RunTag& tag : stored) {
+    tags.push_back(tag.key + "=" + tag.value.substr(0, 8) + (tag.number ? " number" : ""));
+  }
+  EXPECT_EQ(tags, (std::vector<std::string>{"a\"b=12 number", "c\"d=true", "e\"f={\"g\":1}",
+                                            "h\"i=text", "k=xxxxxxxx"}));
+}
+
 TEST_P(OddJson, AnErrorThatIsNestedTooDeepKeepsNobodyFromSearching) {
   const Running deep = start(), plain = start();
   const std::string error = R"({"message":"found","cause":)" + std::string(20'000, '[') +

@@ -52,20 +52,26 @@ struct Statements {
       " ELSE e.value END,"
       " CASE WHEN typeof(e.key) = 'integer' THEN CASE WHEN instr(e.value, ':') > 0"
       " THEN substr(e.value, instr(e.value, ':') + 1) ELSE '' END"
-      " WHEN e.type = 'text' THEN e.value ELSE ?2 -> e.fullkey END,"
+      " WHEN e.type = 'text' THEN e.value WHEN e.type IN ('true', 'false') THEN e.type"
+      " ELSE coalesce(?2 -> e.fullkey, e.value) END,"  // no path: a key with a quote
       " CASE WHEN e.type IN ('integer', 'real') THEN e.value + 0.0 END"
       " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '[]' END) e WHERE e.type <> 'null'"
-      " AND length(e.key) <= 256 AND length(e.value) <= 1024"};
+      " AND e.key IS NOT NULL AND length(CAST(e.key AS BLOB)) BETWEEN 1 AND 256"
+      " AND length(CAST(e.value AS BLOB)) <= 1024"};
   Statement drop_attributes{db,
       "DELETE FROM run_tags WHERE task_run_id = ?1 AND kind = 1 AND key IN (SELECT e.key"
       " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '{}' END) e)"};
   // A run has 100 attributes at most; task code is told so earlier, at a lower limit.
   Statement put_attributes{db,
       "INSERT OR IGNORE INTO run_tags (task_run_id, kind, key, value, number)"
-      " SELECT ?1, 1, e.key, CASE WHEN e.type = 'text' THEN e.value ELSE ?2 -> e.fullkey END,"
+      " SELECT ?1, 1, e.key, CASE WHEN e.type = 'text' THEN e.value"
+      " WHEN e.type IN ('true', 'false') THEN e.type"
+      " ELSE coalesce(?2 -> e.fullkey, e.value) END,"
       " CASE WHEN e.type IN ('integer', 'real') THEN e.value + 0.0 END"
       " FROM json_each(CASE WHEN json_valid(?2) THEN ?2 ELSE '{}' END) e"
-      " WHERE e.type <> 'null' AND length(e.key) <= 256 AND length(e.value) <= 1024"
+      " WHERE e.type <> 'null' AND e.key IS NOT NULL"
+      " AND length(CAST(e.key AS BLOB)) BETWEEN 1 AND 256"
+      " AND length(CAST(e.value AS BLOB)) <= 1024"
       " LIMIT max(0, 100 - (SELECT count(*) FROM run_tags"
       " WHERE task_run_id = ?1 AND kind = 1))"};
   Statement put_child{db,

@@ -236,7 +236,7 @@ describe("HTTP on the wire", () => {
 });
 
 describe("an API token", () => {
-  it("is asked for by every route but /livez and /errors, and the same 401 whatever is wrong", { timeout: 30_000 }, async () => {
+  it("is asked for by every route but /livez, /errors and /openapi.json, and the same 401 whatever is wrong", { timeout: 30_000 }, async () => {
     const server = new Server({ settings: { "engine.processes": 1 } });
     try {
       const token = "correct-horse-battery-staple";

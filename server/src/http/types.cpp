@@ -106,7 +106,7 @@ std::string query_value(std::string_view query, std::string_view name) {
   return {};
 }
 
-Result<void> check_query(std::string_view query, std::initializer_list<std::string_view> known) {
+Result<void> check_query(std::string_view query, const std::vector<std::string_view>& known) {
   while (!query.empty()) {
     const auto end = std::min(query.find('&'), query.size());
     const auto pair = query.substr(0, end);
@@ -118,7 +118,7 @@ Result<void> check_query(std::string_view query, std::initializer_list<std::stri
     if (std::find(known.begin(), known.end(), name) != known.end()) continue;
     std::string names;
     for (const auto one : known) names += (names.empty() ? "" : ", ") + std::string(one);
-    const std::string rest = known.size() == 0 ? "it takes none" : "there are: " + names;
+    const std::string rest = known.empty() ? "it takes none" : "there are: " + names;
     return Error{Errc::invalid_field,
                  clip_utf8(name, kNameShownMax) + " is not a query parameter of this path; " + rest,
                  clip_utf8(name, kNameShownMax)};

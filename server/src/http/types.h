@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <functional>
-#include <initializer_list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -45,7 +44,7 @@ struct HttpResponse {
 // The value of a query parameter, percent-decoded, or empty.
 std::string query_value(std::string_view query, std::string_view name);
 // Errors: invalid_field for a parameter that is not in `known`, bad_request on malformed escapes.
-Result<void> check_query(std::string_view query, std::initializer_list<std::string_view> known);
+Result<void> check_query(std::string_view query, const std::vector<std::string_view>& known);
 // Errors: bad_request on malformed escapes or NUL.
 Result<std::string> percent_decode(std::string_view text);
 // Splits a path into decoded segments; refuses ".", "..", empty middle segments and encoded

@@ -195,13 +195,6 @@ bool tell_queue(RouteContext& context, const Execution& execution,
 }  // namespace
 
 Answer route_execute(RouteContext& context, const HttpRequest& request) {
-  if (request.verb == Verb::put) {
-    co_return problem(field_error(
-        "name",
-        "may not be execute: /tasks/execute is where runs are started; publish the task "
-        "under another name"));
-  }
-  if (request.verb != Verb::post) co_return method_not_allowed("POST");
   if (!context.ready) co_return problem(Error{Errc::shutting_down, "the server is stopping"});
   auto read = read_body(context, request);
   if (read.has_error()) co_return problem(read.error());

@@ -1,5 +1,5 @@
-// /livez /readyz /limits /stats /errors /services /db/status /db/clear, and what the server says of
-// itself at /.
+// /livez /readyz /limits /stats /errors /services /openapi.json /db/status /db/clear, and what the
+// server says of itself at /.
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "async.h"
+#include "routes/api_document.h"
 #include "routes/error_pages.h"
 #include "routes/render.h"
 #include "routes/router.h"
@@ -170,7 +171,7 @@ HttpResponse welcome(const RouteContext& context) {
                          .raw("paths", R"(["/tasks","/tasks/execute","/runs","/stack/process",)"
                                        R"("/services","/keystore","/queues","/limits","/stats",)"
                                        R"("/db/status",)"
-                                       R"("/errors","/livez","/readyz"])"))
+                                       R"("/errors","/openapi.json","/livez","/readyz"])"))
                .text());
 }
 
@@ -187,7 +188,7 @@ Answer route_ops(RouteContext& context, const HttpRequest& request) {
   if (path.size() > 1) co_return not_found();
   const std::string_view what = path.empty() ? std::string_view() : std::string_view(path[0]);
   const bool known = what.empty() || what == "livez" || what == "readyz" || what == "limits" ||
-                     what == "stats" || what == "services";
+                     what == "stats" || what == "services" || what == "openapi.json";
   if (!known) co_return not_found();
   if (!get) co_return method_not_allowed("GET");
   if (what == "livez") co_return json_response(200, R"({"status":"alive"})");
@@ -195,6 +196,7 @@ Answer route_ops(RouteContext& context, const HttpRequest& request) {
   if (what == "limits") co_return json_response(200, context.options.limits_json);
   if (what == "stats") co_return stats(context);
   if (what == "services") co_return services(context);
+  if (what == "openapi.json") co_return json_response(200, api_document());
   co_return welcome(context);
 }
 

@@ -1,11 +1,11 @@
 #include "routes/router.h"
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <string_view>
 
 #include "async.h"
+#include "routes/route_table.h"
 #include "sequential/base/bytes.h"
 #include "sequential/base/log.h"
 
@@ -20,10 +20,10 @@ bool is_chain_route(const HttpRequest& request) {
   return request.segments.size() == 2 && is(request, 0, "stack") && is(request, 1, "process");
 }
 
-// For probes, and for whoever was refused and follows the `type` of the refusal. Nothing here is
-// about this installation.
+// For probes, for whoever was refused and follows the `type` of the refusal, and for tools that
+// read what the API is. Nothing here is about this installation.
 bool is_open(const HttpRequest& request) {
-  return is(request, 0, "livez") || is(request, 0, "errors");
+  return is(request, 0, "livez") || is(request, 0, "errors") || is(request, 0, "openapi.json");
 }
 
 // "name:port" or "[v6]:port" → name in lower case, brackets kept.
@@ -66,50 +66,24 @@ Result<void> check_token(const RouteContext& context, const HttpRequest& request
   return Error{Errc::unauthorized, "send the API token: Authorization: Bearer …"};
 }
 
-// What may follow the ? of a path that exists; an unknown path is answered for what it is.
-Result<void> check_parameters(const HttpRequest& request) {
-  if (request.query.empty()) return success();
-  const std::string_view query = request.query;
-  const std::size_t length = request.segments.size();
-  if (is(request, 0, "tasks") && length == 2 && !is(request, 1, "execute")) {
-    return check_query(query, {"version"});
-  }
-  if (is(request, 0, "queues") && (length == 1 || is(request, 2, "keys"))) {
-    return check_query(query, {"cursor", "limit"});
-  }
-  if (is(request, 0, "runs")) {
-    if (length == 1 || is(request, 1, "count")) return success();  // run_query.h does it
-    if (length == 2) return check_query(query, {"wait"});
-    if (is(request, 2, "stack")) return check_query(query, {"from", "limit"});
-    if (is(request, 2, "events")) return check_query(query, {"after"});
-    if (is(request, 2, "logs")) return check_query(query, {"after", "limit"});
-    if (is(request, 2, "signals") && length == 3) return check_query(query, {"after", "limit"});
-    if (is(request, 2, "replay")) return check_query(query, {"version"});
-  }
-  if (is(request, 0, "schedules")) {
-    if (length == 1) return check_query(query, {"cursor", "limit"});
-    if (is(request, 2, "next")) return check_query(query, {"count"});
-  }
-  constexpr std::array<std::string_view, 11> kRoots{
-      "tasks", "runs", "stack", "schedules", "keystore", "queues",
-      "db", "limits", "stats", "services",
-      "readyz"};
-  const bool known = length == 0 || std::any_of(kRoots.begin(), kRoots.end(),
-                                                [&](auto root) { return is(request, 0, root); });
-  return known ? check_query(query, {}) : success();
-}
-
+// Hands a request to its route, if there is one and it takes what was asked.
 Answer dispatch(RouteContext& context, const HttpRequest& request) {
-  if (is(request, 0, "tasks") && is(request, 1, "execute") && request.segments.size() == 2) {
-    co_return co_await route_execute(context, request);
+  const RouteMatch match = match_route(request);
+  if (match.allowed.empty()) co_return not_found();
+  if (match.route == nullptr) {
+    if (request.verb == Verb::put && is(request, 0, "tasks") && is(request, 1, "execute")) {
+      co_return problem(Error{Errc::invalid_field,
+                              "name may not be execute: /tasks/execute is where runs are started; "
+                              "publish the task under another name",
+                              "name"});
+    }
+    co_return method_not_allowed(match.allowed);
   }
-  if (is(request, 0, "tasks")) co_return co_await route_tasks(context, request);
-  if (is(request, 0, "runs")) co_return co_await route_runs(context, request);
-  if (is(request, 0, "stack")) co_return co_await route_stack(context, request);
-  if (is(request, 0, "schedules")) co_return co_await route_schedules(context, request);
-  if (is(request, 0, "keystore")) co_return co_await route_keystore(context, request);
-  if (is(request, 0, "queues")) co_return co_await route_queues(context, request);
-  co_return co_await route_ops(context, request);
+  if (!match.route->any_query) {
+    const auto parameters = check_query(request.query, match.route->query);
+    if (parameters.has_error()) co_return problem(parameters.error());
+  }
+  co_return co_await match.route->handler(context, request);
 }
 
 }  // namespace
@@ -141,14 +115,12 @@ Answer route(RouteContext& context, HttpRequest request) {
       if (verified.has_error()) co_return problem(verified.error());
       co_return co_await route_stack(context, request);
     }
-    if (is_open(request)) co_return co_await route_ops(context, request);
+    if (is_open(request)) co_return co_await dispatch(context, request);
     if (is_webhook_route(request)) co_return co_await route_webhooks(context, request);
     const auto origin = check_origin(context, request);
     if (origin.has_error()) co_return problem(origin.error());
     const auto token = check_token(context, request);
     if (token.has_error()) co_return problem(token.error());
-    const auto parameters = check_parameters(request);
-    if (parameters.has_error()) co_return problem(parameters.error());
     co_return co_await dispatch(context, request);
   } catch (const std::exception& error) {
     log_error("a request ended by an exception", {{"path", request.path}, {"what", error.what()}});

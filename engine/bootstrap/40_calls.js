@@ -462,14 +462,18 @@ function start(taskFunction, input) {
 }
 
 // Everything of the run that is known before its code is loaded.
-function begin(a, b, c, d, startedMs, id, name, version, callsMax, logEntriesMax,
-               logMessageBytesMax) {
+function begin(
+    a, b, c, d, startedMs, id, name, version, callsMax, logEntriesMax, logMessageBytesMax, attributesMax,
+    attributeCharsMax, attributesCharsMax) {
   seedRandom(a, b, c, d);
   now = startedMs;
   timeOrigin = startedMs;
   calls_in_flight_max = callsMax;
   log_entries_max = logEntriesMax;
   log_message_bytes_max = logMessageBytesMax;
+  attributes_max = attributesMax;
+  attribute_chars_max = attributeCharsMax;
+  attributes_chars_max = attributesCharsMax;
   const task = { id, name, version, started: startedMs };
   defineProperty(task, 'signal', {
     __proto__: null, get: signalOfTask, set: undefined, enumerable: false, configurable: false,

@@ -1,10 +1,10 @@
 // Part 8b: attributes, by which people find the run. They travel as entries of the log, so a replay
 // drops those that the journal already has; console cannot write that level.
 
-const attributes_max = 32;
+let attributes_max = 32;
 const attribute_name_max = 64;
-const attribute_value_max = 256;
-const attributes_text_max = 2048;  // of one call
+let attribute_chars_max = 256;
+let attributes_chars_max = 2048;  // of one call
 const attributeNames = new NativeMap();
 
 // Whether every store can hold it and find it: no NUL, no half of a surrogate pair.
@@ -40,9 +40,9 @@ define(globalObject, 'setAttributes', {
         throw new NativeTypeError(
             `the attribute ${name} must be a string, a finite number, a boolean or null`);
       }
-      if (kind === 'string' && value.length > attribute_value_max) {
+      if (kind === 'string' && value.length > attribute_chars_max) {
         throw new NativeRangeError(
-            `the attribute ${name} is longer than ${attribute_value_max} characters`);
+            `the attribute ${name} is longer than ${attribute_chars_max} characters (limits.attribute_chars)`);
       }
       if (kind === 'string' && !isPlainText(value)) {
         throw new NativeTypeError(
@@ -58,12 +58,12 @@ define(globalObject, 'setAttributes', {
       if (set[names[i]] === null ? had : !had) count += had ? -1 : 1;
     }
     if (count > attributes_max) {
-      throw new NativeRangeError(`a run has at most ${attributes_max} attributes`);
+      throw new NativeRangeError(`a run has at most ${attributes_max} attributes (limits.attributes)`);
     }
     const text = stringify(set);
-    if (text.length > attributes_text_max) {
+    if (text.length > attributes_chars_max) {
       throw new NativeRangeError(
-          `attributes set at once are at most ${attributes_text_max} characters of JSON`);
+          `attributes set at once are at most ${attributes_chars_max} characters of JSON (limits.attributes_chars)`);
     }
     if (typedLength($.utf8Encode(text)) > log_message_bytes_max) {
       throw new NativeRangeError('attributes set at once are at most ' +

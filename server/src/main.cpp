@@ -106,6 +106,9 @@ engine::Limits limits_of(const config::Limits& c) {
   limits.log_entries_per_slice = c.log_entries_per_slice;
   limits.log_message_bytes = c.log_message_bytes;
   limits.status_bytes = c.status_bytes;
+  limits.attributes = c.attributes;
+  limits.attribute_chars = c.attribute_chars;
+  limits.attributes_chars = c.attributes_chars;
   limits.frame_bytes = c.frame_bytes;
   return limits;
 }

@@ -93,6 +93,38 @@ describe("search and retention", () => {
     assert.equal((await server.request("DELETE", `/runs/${id}`)).status, 204);
   });
 
+  it("limits of attributes are settings, up to what can be looked for", async () => {
+    const other = new Server({
+      settings: { "engine.processes": 1, "limits.attributes": 3, "limits.attribute_chars": 340, "limits.log_message_bytes": 1200 },
+    });
+    try {
+      await other.start();
+      await other.publish("bounds", `module.exports = async () => {
+        const told = [];
+        const take = (values) => { try { setAttributes(values); told.push("taken"); } catch (error) { told.push(error.message); } };
+        take({ a: "\u20ac".repeat(340) });
+        take({ a: "x".repeat(341) });
+        take({ b: 1, c: 2, d: 3 });
+        take({ a: null, b: 1, c: 2, d: 3 });
+        take({ a: null, b: "x".repeat(200), c: "y".repeat(200) });
+        return told;
+      };`);
+      const { id, result } = await other.complete("bounds", {});
+      assert.deepEqual(result, [
+        "taken", "the attribute a is longer than 340 characters (limits.attribute_chars)",
+        "a run has at most 3 attributes (limits.attributes)", "taken",
+        "attributes set at once are at most 400 characters of JSON (the lower of limits.attributes_chars and a third of limits.log_message_bytes)",
+      ]);
+      assert.deepEqual((await other.run(id)).attributes, { b: 1, c: 2, d: 3 });
+      await other.publish("long", `module.exports = async () => setAttributes({ a: "\u20ac".repeat(340) });`);
+      const long = await other.complete("long", {});
+      const found = await other.get(`/runs?attr.a=${encodeURIComponent("€".repeat(340))}`);
+      assert.deepEqual(found.runs.map((one) => one.id), [long.id]);
+    } finally {
+      await other.destroy();
+    }
+  });
+
   it("DELETE removes one run that has ended, and no other", async () => {
     const { id } = await server.complete("plain", {});
     const refused = await server.request("DELETE", `/runs/${run.later}`);

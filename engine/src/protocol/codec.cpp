@@ -22,7 +22,8 @@ concept Message = std::same_as<std::remove_const_t<M>, T>;
 template <class A, Message<Limits> M>
 void fields(A& a, M& m) {
   a(m.heap_bytes, m.buffer_bytes, m.cpu_ms, m.wall_ms, m.hard_kill_ms, m.calls_in_flight,
-    m.payload_bytes, m.log_entries_per_slice, m.log_message_bytes, m.status_bytes, m.frame_bytes);
+    m.payload_bytes, m.log_entries_per_slice, m.log_message_bytes, m.status_bytes,
+    m.attributes, m.attribute_chars, m.attributes_chars, m.frame_bytes);
 }
 
 template <class A, Message<Hello> M>

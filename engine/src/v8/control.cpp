@@ -1,6 +1,8 @@
 #include "control.h"
 
+#include <algorithm>
 #include <array>
+#include <cstdint>
 #include <cstring>
 
 #include "text.h"
@@ -40,7 +42,7 @@ bool Control::begin(const Run& run) const {
   std::memcpy(seed.data(), run.seed.data(), std::min(run.seed.size(), sizeof seed));
   v8::Local<v8::String> name;
   if (!to_v8(isolate_, run.name).ToLocal(&name)) return false;
-  std::array<v8::Local<v8::Value>, 11> argv = {v8::Integer::New(isolate_, seed[0]),
+  std::array<v8::Local<v8::Value>, 14> argv = {v8::Integer::New(isolate_, seed[0]),
                                                v8::Integer::New(isolate_, seed[1]),
                                                v8::Integer::New(isolate_, seed[2]),
                                                v8::Integer::New(isolate_, seed[3]),
@@ -50,7 +52,10 @@ bool Control::begin(const Run& run) const {
                                                number(isolate_, run.version),
                                                number(isolate_, run.limits.calls_in_flight),
                                                number(isolate_, run.limits.log_entries_per_slice),
-                                               number(isolate_, run.limits.log_message_bytes)};
+                                               number(isolate_, run.limits.log_message_bytes),
+                                               number(isolate_, run.limits.attributes),
+                                               number(isolate_, run.limits.attribute_chars),
+                                               number(isolate_, run.limits.attributes_chars)};
   return !invoke("begin", static_cast<int>(argv.size()), argv.data()).IsEmpty();
 }
 

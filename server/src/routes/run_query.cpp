@@ -15,7 +15,8 @@
 namespace sequential::server {
 namespace {
 
-constexpr std::size_t kTextMax = 256;  // of one value
+constexpr std::size_t kTextMax = 256;         // bytes of one value
+constexpr std::size_t kAttributeMax = 1'024;  // of an attribute's, which has no more
 constexpr std::size_t kTagsMax = 16;   // of one query
 constexpr int kLimitMax = 1'000;
 constexpr std::int64_t kDurationMsMax = 100ll * 366 * 86'400'000;
@@ -119,7 +120,10 @@ Result<void> read_page(RunsAsked& asked, const std::string& name, const std::str
 Result<void> read_one(RunsAsked& asked, const std::string& name, const std::string& value,
                       bool paged) {
   storage::RunQuery& query = asked.query;
-  if (value.size() > kTextMax) return wrong(name, "is longer than 256 bytes");
+  const std::size_t bytes_max = name.starts_with("attr.") ? kAttributeMax : kTextMax;
+  if (value.size() > bytes_max) {
+    return wrong(name, "is longer than " + std::to_string(bytes_max) + " bytes");
+  }
   if (paged && (name == "order" || name == "cursor" || name == "limit")) {
     return read_page(asked, name, value);
   }

@@ -87,6 +87,9 @@ TEST(Defaults, AreThoseOfTheEngine) {
   EXPECT_EQ(config.limits.log_entries_per_slice, limits.log_entries_per_slice);
   EXPECT_EQ(config.limits.log_message_bytes, limits.log_message_bytes);
   EXPECT_EQ(config.limits.status_bytes, limits.status_bytes);
+  EXPECT_EQ(config.limits.attributes, limits.attributes);
+  EXPECT_EQ(config.limits.attribute_chars, limits.attribute_chars);
+  EXPECT_EQ(config.limits.attributes_chars, limits.attributes_chars);
   EXPECT_EQ(config.limits.frame_bytes, limits.frame_bytes);
   // A member more or less in one of them, besides the server's own four: child_depth,
   // cancel_grace_ms, signals_kept and signal_bytes.

@@ -98,6 +98,9 @@ class Samples {
             .log_entries_per_slice = integer(),
             .log_message_bytes = integer(),
             .status_bytes = integer(),
+            .attributes = integer(),
+            .attribute_chars = integer(),
+            .attributes_chars = integer(),
             .frame_bytes = integer()};
   }
   OutcomeFrame outcome() {

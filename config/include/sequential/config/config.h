@@ -118,6 +118,9 @@ struct Limits {
   std::int64_t log_entries_per_slice = 1'000;
   std::int64_t log_message_bytes = 8'192;
   std::int64_t status_bytes = 16ll << 10;
+  std::int64_t attributes = 32;
+  std::int64_t attribute_chars = 256;
+  std::int64_t attributes_chars = 2'048;
   std::int64_t signals_kept = 10'000;
   std::int64_t signal_bytes = 1ll << 20;
   std::int64_t frame_bytes = 80ll << 20;

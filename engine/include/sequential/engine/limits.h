@@ -16,6 +16,9 @@ struct Limits {
   std::int64_t log_entries_per_slice = 1'000;   // more are dropped, with one entry saying so
   std::int64_t log_message_bytes = 8'192;       // longer ones are cut
   std::int64_t status_bytes = 16ll << 10;       // of a status, or of a progress → RangeError
+  std::int64_t attributes = 32;                 // of a run → RangeError, as the next two
+  std::int64_t attribute_chars = 256;           // of one's text
+  std::int64_t attributes_chars = 2'048;        // JSON of those set at once
   std::int64_t frame_bytes = 80ll << 20;        // one frame of the engine protocol
 };
 

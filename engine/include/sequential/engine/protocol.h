@@ -53,7 +53,7 @@
 
 namespace sequential::engine::protocol {
 
-inline constexpr std::uint32_t kVersion = 3;
+inline constexpr std::uint32_t kVersion = 4;
 inline constexpr int kSocketFd = 3;
 inline constexpr std::size_t kNameBytesMax = 1'024;      // a call's service or method, each
 inline constexpr std::size_t kSourceNameBytesMax = 16'384;  // of Checked, its escapes included

@@ -154,6 +154,23 @@ class LogPrinter {
     }
   }
 
+  // `name`: call, or outcome.
+  void call(const std::string& name, const json& body) {
+    if (session_.json()) {
+      json line{{"event", name}};
+      line.update(body);
+      session_.print(line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n");
+      return;
+    }
+    const bool begun = name == "call";
+    std::string text = "#" + text_of(body, "seq") + " " + text_of(body, "service") + "." +
+                       text_of(body, "method") + " " +
+                       (begun ? "called" : text_of(body, "status"));
+    if (number_of(body, "attempts") > 1) text += ", try " + text_of(body, "attempts");
+    session_.print(log_line(session_.out(), text_of(body, begun ? "at" : "ended_at"), name, text) +
+                   "\n");
+  }
+
   void end(std::int64_t after) {
     if (!session_.json() || follow_) return;
     session_.print("],\"next_after\":" + std::to_string(after) + "}\n");
@@ -185,6 +202,7 @@ EventReader::End follow_logs(EventReader& events, LogPrinter& print, std::int64_
       print.page(data, json::array({body}));
       after = std::max(after, number_of(body, "n"));
     }
+    if (name == "call" || name == "outcome") print.call(name, body);
     if (name == "end" || (name == "run" && is_settled(text_of(body, "status")))) ended = true;
     return !ended && !Interrupt::requested();
   };
@@ -228,7 +246,7 @@ int logs(Session& session, const LogsOptions& options) {
   const std::string path = "/runs/" + std::to_string(options.id);
   std::int64_t after = 0;
   bool ended = !options.follow;
-  EventReader events(session, options.id);
+  EventReader events(session, options.id, options.calls);
   bool streams = options.follow;
   for (;;) {
     const Session::Answer answer =

@@ -108,6 +108,7 @@ int runs_fork(Session& session, const RunsForkOptions& options);
 struct LogsOptions {
   std::int64_t id = 0;
   bool follow = false;
+  bool calls = false;  // of the run, among the lines that are followed
 };
 int logs(Session& session, const LogsOptions& options);
 

@@ -21,6 +21,16 @@ bool is_field(std::string_view line, std::string_view name, std::string_view& va
 
 }  // namespace
 
+void EventReader::after(std::int64_t log) {
+  // "log.state.status", and what was seen of calls behind it.
+  std::size_t behind = 0;
+  for (int dots = 0; dots < 3 && behind != std::string::npos; ++dots) {
+    behind = seen_.find('.', behind + 1);
+  }
+  const std::string calls = behind == std::string::npos ? "" : ".0.0" + seen_.substr(behind);
+  seen_ = std::to_string(log) + calls;
+}
+
 EventReader::End EventReader::read(const Callbacks& callbacks) {
   rest_.clear();
   name_.clear();
@@ -28,7 +38,8 @@ EventReader::End EventReader::read(const Callbacks& callbacks) {
   id_.clear();
   heard_ = false;
   Request request;
-  request.path = "/runs/" + std::to_string(run_) + "/events";
+  request.path = "/runs/" + std::to_string(run_) + "/events" +
+                 (calls_ ? "?calls=1" : "");
   request.headers = {{"Accept", "text/event-stream"}};
   if (!seen_.empty()) request.headers.emplace_back("Last-Event-ID", seen_);
   request.timeout = kStreamMax;

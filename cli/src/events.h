@@ -14,7 +14,9 @@ namespace sequential::cli {
 
 class EventReader {
  public:
-  EventReader(Session& session, std::int64_t run) : session_(session), run_(run) {}
+  // `calls`: with the run's calls.
+  EventReader(Session& session, std::int64_t run, bool calls = false)
+      : session_(session), run_(run), calls_(calls) {}
 
   struct Callbacks {
     // The event's name and data; false: enough.
@@ -27,8 +29,8 @@ class EventReader {
   };
   End read(const Callbacks& callbacks);
 
-  // From the next read on: after this log entry, whatever was read.
-  void after(std::int64_t log) { seen_ = std::to_string(log); }
+  // From the next read on: after this log entry, whatever was read of the run's state.
+  void after(std::int64_t log);
 
  private:
   bool take(std::string_view piece, const Callbacks& callbacks);
@@ -36,6 +38,7 @@ class EventReader {
 
   Session& session_;
   const std::int64_t run_;
+  const bool calls_;
   std::string seen_;  // the newest id
   std::string rest_;  // of a line whose end has not come
   std::string name_, data_, id_;

@@ -405,7 +405,9 @@ class CommandLine {
     command->add_option("id", logs_.id, "Number of the run")
         ->required()
         ->check(run_id());
-    command->add_flag("-f,--follow", logs_.follow, "Go on until the run ends");
+    auto* follow = command->add_flag("-f,--follow", logs_.follow, "Go on until the run ends");
+    command->add_flag("--calls", logs_.calls, "With its calls, as they begin and end")
+        ->needs(follow);
     on(command, [this](Session& session) { return logs(session, logs_); });
   }
 

@@ -54,6 +54,45 @@ TEST_P(RunStatesSuite, ASliceStoresWhatItShowsAndNoLogEntryForIt) {
   EXPECT_EQ(logs[1].message, "two");
 }
 
+TEST_P(RunStatesSuite, CallsAreReadByNumberWithoutWhatTheyCarry) {
+  const Running running = start();
+  SliceCommit commit = slice_of(running.grant, {call_of(1), call_of(2), call_of(3)});
+  commit.handoff = lease_of("a");
+  const auto committed = store().commit_slice(std::move(commit)).value();
+  clock_.advance(Millis{5});
+  store().record_outcome(outcome_of(committed.calls.at(2).work.value().grant)).value();
+  const auto calls = [&](std::vector<std::int64_t> open, std::int64_t from, std::int64_t after,
+                         std::int64_t through, int limit = 100) {
+    CallsAsked asked{running.run, std::move(open), from, after, through, limit};
+    Answer<std::vector<CallTrace>> answer;
+    store().async().run_states()->calls(std::move(asked), answer.done());
+    return answer.get().value();
+  };
+  const auto numbers = [](const std::vector<CallTrace>& found) {
+    std::vector<std::int64_t> seqs;
+    for (const auto& one : found) seqs.push_back(one.seq);
+    return seqs;
+  };
+  using Seqs = std::vector<std::int64_t>;
+  const auto all = calls({}, 0, 0, 3);
+  ASSERT_EQ(numbers(all), (Seqs{1, 2, 3}));  // never the run's own
+  EXPECT_EQ(all[0].service, call_of(1).service);
+  EXPECT_EQ(all[0].method, call_of(1).method);
+  EXPECT_EQ(all[0].position, 0);
+  EXPECT_FALSE(all[0].ended_at.has_value());
+  EXPECT_EQ(all[2].position, 1);
+  EXPECT_EQ(all[2].status, StackStatus::completed);
+  EXPECT_EQ(all[2].attempts, 1);
+  EXPECT_EQ(all[2].ended_at, clock_.now());
+  EXPECT_EQ(all[2].created_at.ms + 5, all[2].ended_at->ms);
+  EXPECT_EQ(numbers(calls({1}, 2, 0, 3)), (Seqs{1, 3}));
+  EXPECT_EQ(numbers(calls({1, 2}, 2, 1, 3)), (Seqs{2, 3}));
+  EXPECT_EQ(numbers(calls({1, 2}, 3, 0, 3)), (Seqs{1, 2}));
+  EXPECT_EQ(numbers(calls({}, 0, 0, 2)), (Seqs{1, 2}));
+  EXPECT_EQ(numbers(calls({1}, 1, 0, 3, 2)), (Seqs{1, 2}));
+  EXPECT_EQ(numbers(calls({7}, 7, 0, 9)), Seqs{});
+}
+
 TEST_P(RunStatesSuite, EachSliceReplacesWhatItShowsAndLeavesTheRest) {
   const Running running = start();
   Grant root = slice(running, running.grant, 1, {{"status", "\"a\"", ""}});

@@ -29,6 +29,7 @@ describe("run state and events", () => {
   const settings = () => ({
     "engine.processes": 1, "services.http.allow_hosts": [sink.host], "server.event_heartbeat_ms": 300, "server.event_poll_ms": 200,
   });
+  const own = () => ({ settings: settings() });
   const gates = new Map();
   const gateOf = (label) => gates.get(label) ?? gates.set(label, gate()).get(label);
   before(async () => {
@@ -206,6 +207,89 @@ describe("run state and events", () => {
     assert.deepEqual(lines.map((entry) => [entry.n, entry.message]), messages("held-cli", 2).map((text, i) => [i + 1, text]));
   });
 
+  const callsOf = (seen) => seen.events.filter((one) => ["call", "outcome"].includes(one.event));
+  const told = (events) => events.map(({ event, data }) => `${event} ${data.seq}`);
+  it("with calls=1, each call that begins and each recorded outcome, once, from wherever a client comes back", async () => {
+    const id = await submit("held-calls", 3);
+    const seen = await watch(server, id, { calls: true });
+    await until("the call", () => seen.last("call"));
+    for (const n of [1, 2, 3]) gateOf(`held-calls-${n}`).open();
+    await seen.ended();
+    const calls = callsOf(seen);
+    const wanted = [1, 2, 3].flatMap((n) => [`call ${n}`, `outcome ${n}`]);
+    assert.deepEqual(told(calls), wanted);
+    const { at, ...begun } = calls[2].data;
+    assert.deepEqual(begun, { seq: 2, service: "http", method: "fetch" });
+    const { started_at: started, ended_at: ended, ...outcome } = calls[3].data;
+    assert.deepEqual(outcome, { ...begun, at, status: "completed", attempts: 1, position: 2 });
+    assert.ok(at <= started && started <= ended, `${at} ${started} ${ended}`);
+    for (const [i, { id: lastEventId }] of calls.entries()) {
+      const back = await watch(server, id, { calls: true, lastEventId });
+      await back.ended();
+      assert.deepEqual(told(callsOf(back)), wanted.slice(i + 1));
+      assert.equal(back.last("end").status, "completed");
+    }
+    assert.equal((await watch(server, id, { calls: true, lastEventId: seen.lastId })).status, 204);
+    const without = await watch(server, id, { lastEventId: calls[1].id });
+    await without.ended();
+    assert.deepEqual(callsOf(without), []);
+    assert.equal((await server.request("GET", `/runs/${id}/events?calls=2`)).status, 422);
+  });
+
+  it("with calls=1, a failed call says so, and so does one that took several tries", async () => {
+    await server.publish("tries", `module.exports = async () => {
+      const failed = await services.none.method().catch((error) => error.code);
+      const both = await Promise.allSettled([services.echo.echo(1), services.echo.nothing()]);
+      return [failed, both.map((one) => one.status)];
+    };`);
+    const id = await server.submit("tries", {});
+    const seen = await watch(server, id, { calls: true });
+    await seen.ended();
+    const outcomes = new Map(seen.of("outcome").map((one) => [one.seq, one]));
+    const rows = (await server.stack(id)).filter((row) => row.seq > 0);
+    assert.equal(outcomes.size, rows.length);
+    for (const row of rows) {
+      const { status, attempts, position, service, method } = outcomes.get(row.seq);
+      assert.deepEqual([status, attempts, position, service, method], [row.status, row.attempt, row.delivered_as, row.service, row.method]);
+    }
+    assert.deepEqual([outcomes.get(1).status, outcomes.get(2).status], ["failed", "completed"]);
+  });
+
+  it("with calls=1, kill -9 loses and repeats nothing", () => withServer(own(), async (one) => {
+    await one.publish("steps", STEPS);
+    const id = await one.submit("steps", { url: sink.url, name: "held-killed", calls: 3 });
+    const first = await watch(one, id, { calls: true });
+    gateOf("held-killed-1").open();
+    await until("the second call", () => first.of("call").length === 2);
+    await one.kill9();
+    await first.ended();
+    await one.start();
+    const second = await watch(one, id, { calls: true, lastEventId: first.lastId });
+    for (const n of [2, 3]) gateOf(`held-killed-${n}`).open();
+    await second.ended(60_000);
+    assert.deepEqual(told([...callsOf(first), ...callsOf(second)]), [1, 2, 3].flatMap((n) => [`call ${n}`, `outcome ${n}`]));
+    assert.deepEqual([...first.logs(), ...second.logs()], messages("held-killed", 3));
+  }));
+
+  it("the CLI follows calls among the lines", async () => {
+    const id = await submit("held-cli-calls", 1);
+    const following = cli(server, ["logs", String(id), "-f", "--calls"]);
+    const json = cli(server, ["--json", "logs", String(id), "--follow", "--calls"]);
+    await until("both to follow", async () => (await server.get("/stats")).events.streams >= 2);
+    gateOf("held-cli-calls-1").open();
+    const { code, stdout } = await following;
+    assert.equal(code, 0);
+    const lines = stdout.trim().split("\n").map((line) => line.replace(/^\S+ /, "").replace(/ +/g, " "));
+    const calls = lines.filter((line) => !line.startsWith("info"));
+    assert.deepEqual(calls, ["call #1 http.fetch called", "outcome #1 http.fetch completed"]);
+    assert.deepEqual(lines.filter((line) => line.startsWith("info")), messages("held-cli-calls", 1).map((text) => `info ${text}`));
+    const parsed = (await json).stdout.trim().split("\n").map((line) => JSON.parse(line)).filter((entry) => entry.event);
+    assert.deepEqual(parsed.map(({ event, seq, status }) => [event, seq, status]), [["call", 1, undefined], ["outcome", 1, "completed"]]);
+    const refused = await cli(server, ["logs", String(id), "--calls"]);
+    assert.notEqual(refused.code, 0);
+    assert.match(refused.stderr, /--follow/);
+  });
+
   const two = () => ({ settings: { ...settings(), "server.event_streams_max": 2 } });
   it("no more streams than the limit; a closed one makes room", () => withServer(two(), async (small) => {
     await small.publish("steps", STEPS);
@@ -225,7 +309,6 @@ describe("run state and events", () => {
     await small.ended(id);
   }));
 
-  const own = () => ({ settings: settings() });
   it("a drain says goodbye and does not wait; the next server goes on where it was", () => withServer(own(), async (one) => {
     await one.publish("steps", STEPS);
     const id = await one.submit("steps", { url: sink.url, name: "held-drain", calls: 2 });

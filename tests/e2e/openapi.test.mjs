@@ -149,13 +149,15 @@ describe("the document of the API", () => {
     it("about runs as they happen", async () => {
       const id = await start("waits", {});
       await waiting(id);
-      const watching = await watch(server, id);
+      const watching = await watch(server, id, { calls: true });
       await until("the run's status", () => watching.last("run"));
       await post(`/runs/${id}/signals/go`, { done: true }, 202);
       await watching.ended();
-      const schemas = { log: "LogEntry", state: "RunState", run: "RunSummary", end: "RunEnd", bye: "Bye" };
+      const schemas = {
+        log: "LogEntry", state: "RunState", run: "RunSummary", call: "CallBegun", outcome: "CallOutcome", end: "RunEnd", bye: "Bye",
+      };
       for (const { event, data } of watching.events) api.checkAs(schemas[event] ?? assert.fail(`no schema of ${event}`), data);
-      assert.deepEqual([...new Set(watching.events.map((one) => one.event))].sort(), ["end", "log", "run", "state"]);
+      assert.deepEqual([...new Set(watching.events.map((one) => one.event))].sort(), ["call", "end", "log", "outcome", "run", "state"]);
       await get(`/runs/${id}/events`);
       await get(`/runs/${id}/events`, { status: 204, headers: { "last-event-id": watching.lastId } });
     });

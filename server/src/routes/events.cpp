@@ -11,8 +11,11 @@ Answer route_events(RouteContext& context, const HttpRequest& request, TaskRunId
   // What a client says that comes back, after its connection broke, is newer than its URL.
   const std::string after =
       request.last_event_id.empty() ? query_value(request.query, "after") : request.last_event_id;
-  const auto seen = parse_event_cursor(after);
+  auto seen = parse_event_cursor(after);
   if (seen.has_error()) co_return problem(seen.error());
+  const auto with_calls = query_int(request, "calls", 0, 0, 1);
+  if (with_calls.has_error()) co_return problem(with_calls.error());
+  seen.value().with_calls = with_calls.value() == 1;
   auto opened = co_await context.events.open(run, seen.value());
   if (opened.has_error()) co_return problem(opened.error());
   HttpResponse response;

@@ -66,7 +66,7 @@ const std::vector<Route>& routes() {
       {del, "/runs/{id}", route_runs, {}},
       {get, "/runs/{id}/stack", route_runs, {"from", "limit"}},
       {get, "/runs/{id}/logs", route_runs, {"after", "limit"}},
-      {get, "/runs/{id}/events", route_runs, {"after"}},
+      {get, "/runs/{id}/events", route_runs, {"after", "calls"}},
       {get, "/runs/{id}/replay", route_runs, {"version"}},
       {get, "/runs/{id}/signals", route_runs, {"after", "limit"}},
       {post, "/runs/{id}/signals/{name}", route_runs, {}},

@@ -67,11 +67,16 @@ void log_escaped(const std::exception_ptr& escaped) {
 }  // namespace
 
 std::string EventCursor::text() const {
-  return std::to_string(log) + "." + std::to_string(state) + "." + std::to_string(status);
+  std::string out =
+      std::to_string(log) + "." + std::to_string(state) + "." + std::to_string(status);
+  if (!with_calls) return out;
+  out += "." + std::to_string(calls.calls) + "." + std::to_string(calls.outcomes);
+  if (calls.at == 0) return out;
+  return out + "." + std::to_string(calls.at) + "." + std::to_string(calls.through);
 }
 
 Result<EventCursor> parse_event_cursor(std::string_view text) {
-  std::array<std::int64_t, 3> parts{};
+  std::array<std::int64_t, 7> parts{};
   std::size_t count = 0;
   const char* at = text.data();
   const char* const end = at + text.size();
@@ -90,7 +95,12 @@ Result<EventCursor> parse_event_cursor(std::string_view text) {
                  "number of the last log entry seen",
                  "after"};
   }
-  return EventCursor{parts[0], parts[1], static_cast<int>(parts[2])};
+  EventCursor cursor;
+  cursor.log = parts[0];
+  cursor.state = parts[1];
+  cursor.status = static_cast<int>(parts[2]);
+  cursor.calls = {parts[3], parts[4], parts[5], parts[6]};
+  return cursor;
 }
 
 // What all streams of one run share.
@@ -182,7 +192,7 @@ class RunFeed {
 class RunEventStream final : public WatchedSource {
  public:
   RunEventStream(RunEvents& events, std::shared_ptr<RunFeed> feed, EventCursor seen)
-      : events_(events), feed_(std::move(feed)), seen_(seen) {}
+      : events_(events), feed_(std::move(feed)), seen_(seen), trail_(seen.calls) {}
   ~RunEventStream() override {
     events_.leave(*feed_);
     events_.streams_.fetch_sub(1);
@@ -204,8 +214,9 @@ class RunEventStream final : public WatchedSource {
   }
 
   // This client has been told how the run ended.
-  bool nothing_left() const {
+  bool nothing_left() {
     const std::lock_guard lock(feed_->mutex);
+    if (seen_.with_calls && trail_.behind(feed_->newest.run)) return false;
     return !feed_->end.empty() && seen_.status == status_mark(feed_->newest.run.status) &&
            seen_.log >= feed_->newest.run.log_count;
   }
@@ -226,6 +237,12 @@ class RunEventStream final : public WatchedSource {
         piece.text = co_await read_logs(piece.logs_missing);
         if (piece.text.empty()) piece.text = say_goodbye("unavailable");
       }
+      if (piece.text.empty() && piece.calls_missing) {
+        auto text = co_await read_calls();
+        if (text.has_error()) co_return say_goodbye("unavailable");
+        if (text.value().empty()) continue;
+        piece.text = std::move(text).value();
+      }
       if (!piece.text.empty()) co_return piece.text;
       if (events_.stopping_) continue;  // told before this ticket was there
       if (events_.clock_.monotonic() >= silent_until) co_return ": nothing new\n\n";
@@ -238,6 +255,7 @@ class RunEventStream final : public WatchedSource {
   struct Piece {
     std::string text;
     std::int64_t logs_missing = 0;  // read entries of the log up to this one first
+    bool calls_missing = false;     // read calls first
   };
 
   std::string say_goodbye(std::string_view reason) {
@@ -260,6 +278,10 @@ class RunEventStream final : public WatchedSource {
       if (entry.n <= seen_.log) continue;
       add_log(piece.text, entry);
       if (piece.text.size() >= kPieceBytes) return piece;
+    }
+    if (seen_.with_calls && !feed_->gone && trail_.behind(run)) {
+      piece.calls_missing = true;
+      return piece;
     }
     if (state.version > seen_.state) {
       seen_.state = state.version;
@@ -297,9 +319,27 @@ class RunEventStream final : public WatchedSource {
     co_return text;
   }
 
+  // A page of calls, some of which this client may have seen.
+  net::awaitable<Result<std::string>> read_calls() {
+    auto read = [this, asked = trail_.next(feed_->run)](auto done) mutable {
+      events_.store_.run_states()->calls(std::move(asked), std::move(done));
+    };
+    const auto page =
+        co_await completes<Result<std::vector<storage::CallTrace>>>(std::move(read));
+    if (page.has_error()) co_return page.error();
+    std::string text;
+    trail_.take(page.value(), [this, &text](std::string_view name, const std::string& data) {
+      seen_.calls = trail_.seen();
+      text += event(name, seen_, data);
+    });
+    seen_.calls = trail_.seen();
+    co_return text;
+  }
+
   RunEvents& events_;
   const std::shared_ptr<RunFeed> feed_;
   EventCursor seen_;
+  CallTrail trail_;
   bool over_ = false;
 };
 

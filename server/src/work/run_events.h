@@ -25,6 +25,7 @@
 #include "sequential/base/error.h"
 #include "sequential/base/ids.h"
 #include "sequential/storage/store.h"
+#include "work/call_events.h"
 #include "work/run_watch.h"
 
 namespace sequential::server {
@@ -34,6 +35,8 @@ struct EventCursor {
   std::int64_t log = 0;    // number of the last log entry
   std::int64_t state = 0;  // version of the state
   int status = 0;          // of the run, 0 = none seen
+  bool with_calls = false;
+  CallsSeen calls;
 
   std::string text() const;
 };
@@ -57,7 +60,8 @@ class RunEvents {
   RunEvents(const RunEvents&) = delete;
   RunEvents& operator=(const RunEvents&) = delete;
 
-  // A stream that goes on after `seen`. Null: the run is over, and this client has seen its end.
+  // A stream that goes on after `seen`, with calls if that says so. Null: the run is over, and this
+  // client has seen its end.
   // Errors: run_not_found, overloaded, or what keeps the store from answering.
   boost::asio::awaitable<Result<std::shared_ptr<BodySource>>> open(TaskRunId run, EventCursor seen);
 

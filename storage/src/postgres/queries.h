@@ -21,7 +21,7 @@ struct QueryStatements {
   explicit QueryStatements(const std::string& schema);
   Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
       run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
-      logs, states, journal,
+      logs, states, calls, journal,
       outcomes, keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
       oldest_runnable, schema_version, began, origin, failed_calls, made_after,
       view;
@@ -70,6 +70,7 @@ class Queries {
   Answer<Result<std::vector<RunState>>> states(const std::vector<TaskRunId>& runs);
   Answer<Result<RunView>> view(TaskRunId run);
   Answer<Result<RunLook>> look(TaskRunId run, std::int64_t after_log, int log_limit);
+  Answer<Result<std::vector<CallTrace>>> calls(const CallsAsked& asked);
   Answer<Result<JournalPage>> journal(TaskRunId run, std::int64_t after_seq,
                                       std::int64_t bytes_max);
   Answer<Result<std::vector<Outcome>>> outcomes(TaskRunId run, std::int64_t after, int limit);

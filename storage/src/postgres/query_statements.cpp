@@ -80,6 +80,15 @@ void QueryStatements::name_lists(const std::string& s) {
   children_of = Statement(run_columns + with_root + " JOIN " + s +
       "child_tasks k ON k.child_run = t.id WHERE k.parent_run = $1::bigint"
       " AND k.child_run < $2::bigint ORDER BY k.child_run DESC LIMIT $3::bigint");
+  // $2: the open ones
+  const std::string trace =
+      "SELECT seq, service_name, method_name, status, attempt, delivered_as, created_at,"
+      " started_at, ended_at FROM " + s + "stack_runs WHERE task_run_id = $1::bigint";
+  calls = Statement("SELECT * FROM (" + trace +
+      " AND seq = ANY($2::bigint[]) AND seq > $4::bigint ORDER BY seq LIMIT $6::bigint) a"
+      " UNION ALL SELECT * FROM (" + trace +
+      " AND seq > greatest($3::bigint, $4::bigint) AND seq <= $5::bigint ORDER BY seq"
+      " LIMIT $6::bigint) b ORDER BY 1 LIMIT $6::bigint");
   stack_run = Statement(stack_run_columns + "WHERE id = $1::bigint");
   stack = Statement(stack_run_columns +
       "WHERE task_run_id = $1::bigint AND seq >= $2::bigint ORDER BY seq LIMIT $3::bigint");

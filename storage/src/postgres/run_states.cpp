@@ -114,6 +114,33 @@ Answer<Result<RunLook>> Queries::look(TaskRunId run, std::int64_t after_log, int
   return Found(std::move(look));
 }
 
+Answer<Result<std::vector<CallTrace>>> Queries::calls(const CallsAsked& asked) {
+  Params params;
+  params.add(asked.run.value).add(asked.open).add(asked.from).add(asked.after).add(asked.through);
+  params.add(std::int64_t{asked.limit});
+  auto found = ask(sql_.calls, params);
+  if (auto* error = std::get_if<DbError>(&found)) return std::move(*error);
+  const Rows& rows = std::get<Rows>(found);
+  std::vector<CallTrace> calls;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    CallTrace& call = calls.emplace_back();
+    call.seq = rows.integer(i, 0);
+    call.service = rows.bytes(i, 1);
+    call.method = rows.bytes(i, 2);
+    call.status = stack_status_from(rows.text(i, 3)).value_or(StackStatus::cancelled);
+    call.attempts = rows.small(i, 4);
+    call.position = rows.integer(i, 5);
+    call.created_at = rows.time(i, 6);
+    call.started_at = rows.time_if(i, 7);
+    call.ended_at = rows.time_if(i, 8);
+  }
+  return Result<std::vector<CallTrace>>(std::move(calls));
+}
+
+void PostgresStore::calls(CallsAsked asked, Done<std::vector<CallTrace>> done) {
+  read(std::move(done), [asked = std::move(asked)](Queries& q) { return q.calls(asked); });
+}
+
 void PostgresStore::states(std::vector<TaskRunId> runs, Done<std::vector<RunState>> done) {
   read(std::move(done), [runs = std::move(runs)](Queries& q) { return q.states(runs); });
 }

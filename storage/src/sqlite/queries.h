@@ -54,6 +54,7 @@ class Queries {
   Result<std::vector<RunState>> states(const std::vector<TaskRunId>& runs);
   Result<RunView> view(TaskRunId run);
   Result<RunLook> look(TaskRunId run, std::int64_t after_log, int log_limit);
+  Result<std::vector<CallTrace>> calls(const CallsAsked& asked);
 
   Result<JournalPage> journal(TaskRunId run, std::int64_t after_seq, std::int64_t bytes_max);
   Result<std::vector<Outcome>> outcomes(TaskRunId run, std::int64_t after, int limit);
@@ -165,6 +166,15 @@ class Queries {
   Statement stack_run_{db_, std::string(kStackRun) + " WHERE id = ?1"};
   Statement stack_{db_, std::string(kStackRun) +
       " WHERE task_run_id = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"};
+  // ?2: the open ones as a JSON array
+  Statement calls_{db_,
+      "SELECT * FROM (SELECT seq, service_name, method_name, status, attempt, delivered_as,"
+      " created_at, started_at, ended_at FROM stack_runs WHERE task_run_id = ?1"
+      " AND seq IN (SELECT value FROM json_each(?2)) AND seq > ?4 ORDER BY seq LIMIT ?6)"
+      " UNION ALL "
+      "SELECT * FROM (SELECT seq, service_name, method_name, status, attempt, delivered_as,"
+      " created_at, started_at, ended_at FROM stack_runs WHERE task_run_id = ?1"
+      " AND seq > max(?3, ?4) AND seq <= ?5 ORDER BY seq LIMIT ?6) ORDER BY 1 LIMIT ?6"};
   Statement attempts_{db_,
       "SELECT attempt, epoch, node, started_at, ended_at, outcome, error FROM attempts"
       " WHERE stack_run_id = ?1 ORDER BY epoch"};

@@ -81,6 +81,37 @@ Result<RunLook> Queries::look(TaskRunId run, std::int64_t after_log, int log_lim
   return look;
 }
 
+Result<std::vector<CallTrace>> Queries::calls(const CallsAsked& asked) {
+  std::string open = "[";
+  for (const std::int64_t seq : asked.open) {
+    if (open.size() > 1) open += ',';
+    open += std::to_string(seq);
+  }
+  open += ']';
+  std::vector<CallTrace> calls;
+  {
+    Cursor row = calls_.query(asked.run.value, open, asked.from, asked.after, asked.through,
+                              std::int64_t{asked.limit});
+    while (row.next()) {
+      CallTrace& call = calls.emplace_back();
+      call.seq = row.integer(0);
+      call.service = row.text(1);
+      call.method = row.text(2);
+      call.status = stack_status_from(row.view(3)).value_or(StackStatus::cancelled);
+      call.attempts = row.small(4);
+      call.position = row.integer(5);
+      call.created_at = row.time(6);
+      call.started_at = row.time_if(7);
+      call.ended_at = row.time_if(8);
+    }
+  }
+  return answer(std::move(calls));
+}
+
+void SqliteStore::calls(CallsAsked asked, Done<std::vector<CallTrace>> done) {
+  read(std::move(done), [asked = std::move(asked)](Queries& q) { return q.calls(asked); });
+}
+
 void SqliteStore::states(std::vector<TaskRunId> runs, Done<std::vector<RunState>> done) {
   read(std::move(done), [runs = std::move(runs)](Queries& q) { return q.states(runs); });
 }

@@ -83,6 +83,7 @@ class SqliteStore final : public Store,
   void states(std::vector<TaskRunId>, Done<std::vector<RunState>>) override;
   void view(TaskRunId, Done<RunView>) override;
   void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) override;
+  void calls(CallsAsked, Done<std::vector<CallTrace>>) override;
 
   Signals* signals() override { return this; }
   void take(SignalTake, Done<SignalTaken>) override;

@@ -68,8 +68,9 @@ class Watching {
 }
 
 /** Opens the stream and waits for the answer's head. */
-export function watch(server, run, { after, lastEventId, headers = {} } = {}) {
-  const query = after === undefined ? "" : `?after=${after}`;
+export function watch(server, run, { after, lastEventId, calls = false, headers = {} } = {}) {
+  const parameters = [after === undefined ? "" : `after=${after}`, calls ? "calls=1" : ""].filter(Boolean);
+  const query = parameters.length ? `?${parameters.join("&")}` : "";
   const more = lastEventId ? { "last-event-id": lastEventId } : {};
   return new Watching(`${server.url}/runs/${run}/events${query}`, { ...more, ...headers }).answered;
 }

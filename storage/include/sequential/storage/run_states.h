@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -46,6 +47,26 @@ struct RunLook {
   std::vector<LogEntry> logs;
 };
 
+// A call without what it carries.
+struct CallTrace {
+  std::int64_t seq = 0;
+  std::string service, method;
+  StackStatus status = StackStatus::pending;
+  int attempts = 0;
+  std::int64_t position = 0;  // of its outcome in the journal; 0: it has none
+  WallTime created_at;
+  std::optional<WallTime> started_at, ended_at;
+};
+
+// Those of `open` (rising, none above `from`), and those from there `through`; of both only those
+// `after`.
+struct CallsAsked {
+  TaskRunId run;
+  std::vector<std::int64_t> open;
+  std::int64_t from = 0, after = 0, through = 0;
+  int limit = 0;
+};
+
 struct RunView;  // run_view.h
 
 class RunStates {
@@ -61,6 +82,8 @@ class RunStates {
   virtual void view(TaskRunId, Done<RunView>) = 0;
   // Errors: run_not_found.
   virtual void look(TaskRunId, std::int64_t after_log, int log_limit, Done<RunLook>) = 0;
+  // By their numbers. None of a run that does not exist.
+  virtual void calls(CallsAsked, Done<std::vector<CallTrace>>) = 0;
 };
 
 }  // namespace sequential::storage

@@ -213,7 +213,7 @@ declare function createWebhook(options?: WebhookOptions): Promise<Webhook>;
 
 /**
  * Sets what the run is found by (`runs list --attr orders=12`); null takes an attribute away. Stored once, however often the
- * code is replayed. At most 32 of a run; strings of 256 characters. Throws a TypeError or RangeError for what cannot be set.
+ * code is replayed. At most `limits.attributes` (32) of a run; strings of `limits.attribute_chars` (256). Throws a TypeError or RangeError for what cannot be set.
  */
 declare function setAttributes(values: { [name: string]: string | number | boolean | null }): void;
 
@@ -270,7 +270,7 @@ declare function queueMicrotask(callback: () => void): void;
 declare function fetch(request: string | URL | Request, init?: RequestInit): Promise<Response>;
 
 type HeadersInit = Headers | Record<string, string> | Iterable<readonly [string, string]>;
-type BodyInit = string | URLSearchParams | ArrayBuffer | ArrayBufferView;
+type BodyInit = string | URLSearchParams | FormData | Blob | ArrayBuffer | ArrayBufferView;
 
 interface RequestInit {
   method?: string;
@@ -294,6 +294,9 @@ declare class Request {
   json(): Promise<any>;
   bytes(): Promise<Uint8Array>;
   arrayBuffer(): Promise<ArrayBuffer>;
+  blob(): Promise<Blob>;
+  /** Of a multipart/form-data or application/x-www-form-urlencoded body. */
+  formData(): Promise<FormData>;
   clone(): Request;
 }
 
@@ -315,7 +318,46 @@ declare class Response {
   json(): Promise<any>;
   bytes(): Promise<Uint8Array>;
   arrayBuffer(): Promise<ArrayBuffer>;
+  blob(): Promise<Blob>;
+  /** Of a multipart/form-data or application/x-www-form-urlencoded body. */
+  formData(): Promise<FormData>;
   clone(): Response;
+}
+
+type BlobPart = string | Blob | ArrayBuffer | ArrayBufferView;
+
+/** Bytes in memory, with a type. There are no streams. */
+declare class Blob {
+  constructor(parts?: Iterable<BlobPart>, options?: { type?: string; endings?: "transparent" | "native" });
+  readonly size: number;
+  readonly type: string;
+  slice(start?: number, end?: number, type?: string): Blob;
+  text(): Promise<string>;
+  bytes(): Promise<Uint8Array>;
+  arrayBuffer(): Promise<ArrayBuffer>;
+}
+
+declare class File extends Blob {
+  constructor(
+    parts: Iterable<BlobPart>, name: string, options?: { type?: string; endings?: "transparent" | "native"; lastModified?: number },
+  );
+  readonly name: string;
+  readonly lastModified: number;
+}
+
+/** A form; as the body of a request it is sent as multipart/form-data. */
+declare class FormData {
+  append(name: string, value: string | Blob, filename?: string): void;
+  delete(name: string): void;
+  get(name: string): string | File | null;
+  getAll(name: string): (string | File)[];
+  has(name: string): boolean;
+  set(name: string, value: string | Blob, filename?: string): void;
+  forEach(callback: (value: string | File, name: string, form: FormData) => void, thisArg?: unknown): void;
+  entries(): IterableIterator<[string, string | File]>;
+  keys(): IterableIterator<string>;
+  values(): IterableIterator<string | File>;
+  [Symbol.iterator](): IterableIterator<[string, string | File]>;
 }
 
 declare class Headers {

@@ -76,6 +76,7 @@ const typedByteOffset = uncurry(getDescriptor(TypedArray.prototype, 'byteOffset'
 const typedByteLength = uncurry(getDescriptor(TypedArray.prototype, 'byteLength').get);
 const typedLength = uncurry(getDescriptor(TypedArray.prototype, 'length').get);
 const typedSet = uncurry(TypedArray.prototype.set);
+const typedIndexOf = uncurry(TypedArray.prototype.indexOf);
 const typedSubarray = uncurry(TypedArray.prototype.subarray);
 const dataViewBuffer = uncurry(getDescriptor(DataView.prototype, 'buffer').get);
 const dataViewOffset = uncurry(getDescriptor(DataView.prototype, 'byteOffset').get);

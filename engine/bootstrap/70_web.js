@@ -250,11 +250,13 @@ function loadUrl(name) {
                        [lazyGlobal('TextEncoder'), lazyGlobal('TextDecoder')]);
     urlHref = uncurry(getDescriptor(urlClasses.URL.prototype, 'href').get);
     searchParamsText = uncurry(urlClasses.URLSearchParams.prototype.toString);
+    searchParamsEach = uncurry(urlClasses.URLSearchParams.prototype.forEach);
   }
   return urlClasses[name];
 }
 let urlHref;
 let searchParamsText;
+let searchParamsEach;
 defineLazyGlobal('URL', () => loadUrl('URL'));
 defineLazyGlobal('URLSearchParams', () => loadUrl('URLSearchParams'));
 

@@ -16,6 +16,14 @@ function extractBody(body) {
       return { text: searchParamsText(body), bytes: undefined,
                type: 'application/x-www-form-urlencoded;charset=UTF-8' };
     }
+    if (isBlob(body)) {
+      return { text: undefined, bytes: blobControl.bytes(body),
+               type: blobControl.type(body) || undefined };
+    }
+    if (isForm(body)) {
+      const { bytes, type } = multipartOf(body);
+      return { text: undefined, bytes, type };
+    }
   }
   return { text: `${body}`, bytes: undefined, type: 'text/plain;charset=UTF-8' };
 }
@@ -28,6 +36,7 @@ function bodyClass() {
     #text;
     #bytes;
     #used = false;
+    #headers;
     get bodyUsed() { return this.#used; }
     #take() {
       if (this.#used) throw new NativeTypeError('The body has already been read');
@@ -50,7 +59,17 @@ function bodyClass() {
     async json() { return parseJson(this.#asText()); }
     async bytes() { return this.#asBytes(); }
     async arrayBuffer() { return typedBuffer(this.#asBytes()); }
+    async blob() {
+      const type = headersControl.get(this.#headers, 'content-type') ?? '';
+      return makeBlob(this.#asBytes(), type);
+    }
+    async formData() {
+      const type = headersControl.get(this.#headers, 'content-type');
+      return formOf(this.#asBytes(), type);
+    }
     static control = {
+      // Whose content type says what the body is.
+      tellHeaders(target, headers) { target.#headers = headers; },
       // Sets the body and the content type that it implies, unless there is one.
       fill(target, body, headers) {
         const extracted = extractBody(body);

@@ -156,6 +156,14 @@ defineLazyGlobal('Headers', () => {
       has: (headers, key) => headers.#get(key) !== null,
       set: (headers, key, value) => headers.#set(key, value),
       add(headers, name, value) { append(headers.#list, { name, value }); },
+      get(headers, name) {
+        let out = null;
+        for (let i = 0; i < headers.#list.length; i++) {
+          const one = headers.#list[i];
+          if (one.name === name) out = out === null ? one.value : `${out}, ${one.value}`;
+        }
+        return out;
+      },
     };
   }
   define(Headers.prototype, symbolIterator, Headers.prototype.entries);
@@ -184,6 +192,7 @@ defineLazyGlobal('Response', () => {
       this.#status = status;
       this.#statusText = `${init?.statusText ?? ''}`;
       this.#headers = new Headers(init?.headers);
+      bodyControl.tellHeaders(this, this.#headers);
       if (body === null || body === undefined) return;
       if (status === 204 || status === 205 || status === 304) {
         throw new NativeTypeError('A response of this status cannot have a body');
@@ -206,6 +215,7 @@ defineLazyGlobal('Response', () => {
       this.#status = other.#status;
       this.#statusText = other.#statusText;
       this.#headers = new Headers(other.#headers);
+      bodyControl.tellHeaders(this, this.#headers);
       this.#url = other.#url;
       this.#redirected = other.#redirected;
       this.#type = other.#type;
@@ -298,6 +308,7 @@ defineLazyGlobal('Request', () => {
       this.#method = init.method === undefined ? from?.#method ?? 'GET'
           : requestMethod(init.method);
       this.#headers = new Headers(init.headers ?? from?.#headers);
+      bodyControl.tellHeaders(this, this.#headers);
       this.#redirect = requestRedirect(init.redirect ?? from?.#redirect ?? 'follow');
       this.#setSignal(init.signal === undefined ? from?.#signal : init.signal ?? undefined);
       this.#setBody(init.body ?? undefined, from);

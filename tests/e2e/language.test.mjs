@@ -430,3 +430,45 @@ describe("services that fail", () => {
     }
   });
 });
+
+describe("forms", () => {
+  it("what a task sends is what others read, and a replay makes the same bytes", { timeout: 60_000 }, async () => {
+    const sink = await openSink();
+    const server = new Server({ settings: { "engine.processes": 1, "engine.evict_always": true, "services.http.allow_hosts": [sink.host] } });
+    try {
+      await server.start();
+      await server.publish("sends", `module.exports = async ({ url }) => {
+        const form = new FormData();
+        form.append("name \\"x\\"", "añ\\nb");
+        form.append("file", new File([new Uint8Array([0, 255, 13, 10]), "€"], "bild.bin", { type: "image/x" }));
+        await fetch(url + "/first", { method: "POST", body: form });
+        await sleep(1);
+        await fetch(url + "/second", { method: "POST", body: form });
+        await sleep(1);
+        await fetch(url + "/blob", { method: "PUT", body: new Blob(["hi"], { type: "text/x" }) });
+        return (await new Response(form).formData()).get("file").size;
+      };`);
+      const run = await server.complete("sends", { url: sink.url });
+      assert.equal(run.result, 7);
+      const types = [];
+      for (const label of ["first", "second"]) {
+        const [{ bytes, headers }, ...more] = sink.of(label);
+        assert.deepEqual(more, []);
+        types.push(headers["content-type"]);
+        const form = await new Response(bytes, { headers: { "content-type": headers["content-type"] } }).formData();
+        assert.deepEqual([...form.keys()], ['name "x"', "file"]);
+        assert.equal(form.get('name "x"'), "añ\r\nb");
+        const file = form.get("file");
+        assert.deepEqual([file.name, file.type], ["bild.bin", "image/x"]);
+        assert.deepEqual([...Buffer.from(await file.arrayBuffer())], [0, 255, 13, 10, ...Buffer.from("€")]);
+      }
+      assert.notEqual(types[0], types[1]);
+      const [{ bytes, headers }] = sink.of("blob");
+      assert.deepEqual([bytes.toString(), headers["content-type"]], ["hi", "text/x"]);
+      await server.check({ sink });
+    } finally {
+      await server.destroy();
+      await sink.close();
+    }
+  });
+});

@@ -209,6 +209,107 @@ TEST(V8Fetch, IsOneCallOfTheHttpService) {
                   R"("headers":[["x-one","1"],["content-type","text/plain;charset=UTF-8"]]}])");
 }
 
+INSTANTIATE_TEST_SUITE_P(
+    Blobs, V8Web,
+    ::testing::Values(
+        Row{"await (async () => { const b = new Blob(['a\xC3\xA9', new Uint8Array([98, 99, 100])."
+            "subarray(1), new Blob(['!']), 7], { type: 'Text/X' }); return [b.size, b.type, await "
+            "b.text(), [...await b.bytes()].length, (await b.arrayBuffer()).byteLength]; })()",
+            "[7,\"text/x\",\"a\xC3\xA9" "cd!7\",7,7]"},
+        Row{"await (async () => { const b = new Blob(['0123456789']); return [await b.slice(2, "
+            "5).text(), await b.slice(-3).text(), await b.slice(-3, -1, 'a/B').text(), b.slice(-3, "
+            "-1, 'a/B').type, b.slice(5, 2).size, await b.slice(2, 8).slice(1, 3).text(), b.slice("
+            "8, 99).size]; })()",
+            R"(["234","789","78","a/b",0,"34",2])"},
+        Row{"await (async () => { const u = new Uint8Array([97]); const b = new Blob([u]); u[0] = "
+            "98; new Uint8Array(await b.arrayBuffer())[0] = 99; (await b.bytes())[0] = 99; return "
+            "b.text(); })()",
+            R"("a")"},
+        Row{"[name(() => new Blob('abc')), name(() => new Blob(1)), name(() => new Blob([], 1)), "
+            "name(() => new Blob([], { endings: 'x' })), name(() => Blob([])), name(() => new "
+            "File([])), new Blob([], { type: 'a\\u00e9' }).type, new Blob().size]",
+            R"(["TypeError","TypeError","TypeError","TypeError","TypeError","TypeError","",0])"},
+        Row{"await new Blob(['a\\r\\nb\\rc\\n'], { endings: 'native' }).text()", R"("a\nb\nc\n")"},
+        Row{"await new Blob(['\\ufeffx\\ud800']).text()", "\"x\xEF\xBF\xBD\""},
+        Row{"(() => { const f = new File(['ab'], 'n.txt', { type: 't/x', lastModified: 5 }); return "
+            "[f.name, f.size, f.type, f.lastModified, f instanceof Blob, `${f}`, new File([], "
+            "'x').lastModified === Date.now(), f.slice(0, 1) instanceof File]; })()",
+            R"(["n.txt",2,"t/x",5,true,"[object File]",true,false])"},
+        Row{"await (async () => { Array.prototype[0] = 'set'; Uint8Array.prototype.constructor = "
+            "null; try { return await new Blob(['x', 'yz']).slice(1).text(); } finally { delete "
+            "Array.prototype[0]; } })()",
+            R"("yz")"}));
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, V8Web,
+    ::testing::Values(
+        Row{"(() => { const f = new FormData(); f.append('a', 1); f.append('b', 'x'); f.append('a', "
+            "'2'); const all = f.getAll('a'); f.set('a', '3'); f.set('c', '4'); f.delete('b'); "
+            "const each = []; f.forEach((value, key, form) => each.push(key + value + (form === "
+            "f))); return [all, [...f], f.get('a'), f.get('z'), f.has('c'), f.has('b'), "
+            "[...f.keys()], [...f.values()], each]; })()",
+            R"([["1","2"],[["a","3"],["c","4"]],"3",null,true,false,["a","c"],["3","4"],["a3true","c4true"]])"},
+        Row{"(() => { const f = new FormData(); f.append('x', new Blob(['a'], { type: 'q/r' })); "
+            "f.append('x', new File(['b'], 'n'), 'other'); f.append('x', new File(['c'], 'same')); "
+            "return f.getAll('x').map((v) => [v.name, v.type, v instanceof File]); })()",
+            R"([["blob","q/r",true],["other","",true],["same","",true]])"},
+        Row{"[name(() => new FormData(1)), name(() => new FormData().append('a')), name(() => new "
+            "FormData().append('a', 'b', 'c'))]",
+            R"(["TypeError","TypeError","TypeError"])"},
+        Row{"await (async () => { const f = new FormData(); f.append('a\"\\r\\nb', 'one\\ntwo'); "
+            "f.append('file', new Blob([new Uint8Array([0, 13, 10, 45, 45, 255])], { type: 'a/b' }), "
+            "'n\"%.bin'); f.append('empty', ''); const r = new Response(f); const type = "
+            "r.headers.get('content-type'); const g = await r.clone().formData(); const text = await "
+            "r.text(); return [/^multipart\\/form-data; boundary=----sequential-form-[0-9a-f]{32}$/"
+            ".test(type), text.startsWith('--' + type.split('=')[1] + '\\r\\nContent-Disposition: "
+            "form-data; name=\"a%22%0D%0Ab\"\\r\\n\\r\\none\\r\\ntwo\\r\\n--'), [...g.keys()], "
+            "g.get('a\"\\r\\nb'), g.get('file').name, g.get('file').type, [...await g.get("
+            "'file').bytes()], g.get('empty')]; })()",
+            R"([true,true,["a\"\r\nb","file","empty"],"one\r\ntwo","n\"%.bin","a/b",[0,13,10,45,45,255],""])"},
+        Row{"await (async () => { const f = await new Response('a=1&b=x+y&a=%C3%A9', { headers: { "
+            "'content-type': 'application/x-www-form-urlencoded' } }).formData(); return [...f]; "
+            "})()",
+            "[[\"a\",\"1\"],[\"b\",\"x y\"],[\"a\",\"\xC3\xA9\"]]"},
+        Row{"await (async () => { const type = { headers: { 'content-type': 'Multipart/Form-Data; "
+            "charset=utf-8; boundary=\"x y\"' } }; const f = await new Response('--x y\\r\\n"
+            "content-disposition: form-data; filename=a.txt; name=up\\r\\nContent-Type: T/x\\r\\n"
+            "X-Other: 1\\r\\n\\r\\nbody\\r\\n--x y\\r\\nContent-Disposition: form-data; "
+            "name=\"\"\\r\\n\\r\\n\\r\\n--x y--\\r\\n', type).formData(); return [[...f.keys()], "
+            "f.get('up').name, f.get('up').type, await f.get('up').text(), f.get('')]; })()",
+            R"([["up",""],"a.txt","t/x","body",""])"},
+        Row{"await (async () => { const out = []; for (const [body, type] of [['x', 'text/plain'], "
+            "['', undefined], ['--b--', 'multipart/form-data'], ['x', 'multipart/form-data; "
+            "boundary=b'], ['--b\\r\\n', 'multipart/form-data; boundary=b'], ['--b\\r\\nA: 1\\r\\n"
+            "\\r\\nx\\r\\n--b--', 'multipart/form-data; boundary=b'], ['--b\\r\\n\\r\\nx\\r\\n--b--', "
+            "'multipart/form-data; boundary=b'], ['--bx', 'multipart/form-data; boundary=b']]) { "
+            "const headers = type ? { 'content-type': type } : {}; out.push(await new Response(new "
+            "TextEncoder().encode(body), { headers }).formData().then(() => 'taken', (e) => e.name)); "
+            "} return out; })()",
+            R"(["TypeError","TypeError","TypeError","TypeError","TypeError","TypeError","TypeError","TypeError"])"},
+        Row{"await (async () => { const f = await new Response('--b--\\r\\n', { headers: { "
+            "'content-type': 'multipart/form-data; boundary=b' } }).formData(); return [...f]; })()",
+            "[]"}));
+
+TEST(V8Fetch, SendsBlobsAndFormsAndReadsThem) {
+  std::string args;
+  fetch_task("await fetch('http://x/', { method: 'PUT', body: new Blob(['hi'], { type: 'a/b' }) });",
+             &args);
+  EXPECT_EQ(args, R"([{"url":"http://x/","method":"PUT","bodyBase64":"aGk=",)"
+                  R"("headers":[["content-type","a/b"]]}])");
+  const std::string form =
+      "const f = new FormData(); f.append('a', 'b'); await fetch(new Request('http://x/', { method: "
+      "'POST', body: f })); return Math.random();";
+  std::string again;
+  const std::string random = fetch_task(form, &args);
+  EXPECT_NE(args.find("multipart/form-data; boundary=----sequential-form-"), std::string::npos);
+  EXPECT_EQ(fetch_task(form, &again), random);
+  EXPECT_EQ(args, again);  // of the run's seed
+  EXPECT_EQ(fetch_task("const r = await fetch('http://x/'); const b = await r.blob(); return "
+                       "[b.type, b.size, await b.text(), r.bodyUsed, await r.blob().catch((e) => "
+                       "e.name), await r.formData().catch((e) => e.name)];"),
+            R"(["application/json",9,"{\"a\":[1]}",true,"TypeError","TypeError"])");
+}
+
 TEST(V8Fetch, BodiesComeAsTextOrBytes) {
   EXPECT_EQ(fetch_task("const r = await fetch('http://x/binary'); const c = r.clone();\n"
                        "return [[...new Uint8Array(await r.arrayBuffer())], (await "

@@ -252,6 +252,22 @@ TEST_P(QueuesTest, NeverMoreStartsInAnyWindowThanTheRateAllows) {
   EXPECT_EQ(starts.back() - starts.front(), 3'600);  // and none later than need be
 }
 
+TEST_P(QueuesTest, ARateThatIsChangedHoldsFromThatMoment) {
+  set_rate(1, Millis{1'000});
+  EXPECT_TRUE(enter("").work.has_value());
+  const auto waiting = enter_many("", 3);
+  EXPECT_EQ(admit().next_in, Millis{1'000});
+  set_rate(2, Millis{1'000});  // one start of the last second counts
+  EXPECT_EQ(admitted(), std::vector{waiting[0]});
+  set_rate(2, Millis{60'000});
+  clock_.advance(Millis{59'999});
+  EXPECT_TRUE(admit().admitted.empty());
+  QueueChange none;
+  none.rate = true;
+  change(none);
+  EXPECT_EQ(admitted(), (std::vector{waiting[1], waiting[2]}));
+}
+
 TEST_P(QueuesTest, AKeysRateHoldsUpThatKeyOnly) {
   QueueChange to;
   to.key_rate = to.key_concurrency = true;

@@ -8,6 +8,8 @@ import { gate, openSink, sinkTask } from "../support/js/sink.mjs";
 import { until } from "../support/js/wait.mjs";
 
 const TOGETHER = sinkTask(`await sink("at-work:" + input.n); return input.n;`);
+const NO_SWEEP_MS = 600_000;  // nothing but the end of a run can have begun the next
+const AGAIN = sinkTask(`return (await sink("try:" + input.n, { retry: { attempts: 1 } })).arrival;`);
 
 describe("queues", () => {
   let server;
@@ -117,6 +119,47 @@ describe("queues", () => {
     await empty("stop");
   });
 
+  it("retried and forked runs wait for their turn, and make no call before it", async () => {
+    const held = gate();
+    const tries = (n) => sink.count(`try:${n}`);
+    sink.behave = ({ label, arrival }) => {
+      if (label === "try:held") return held.passed;
+      return label.startsWith("try:") && arrival === 1 ? "drop" : undefined;
+    };
+    await server.publish("again", AGAIN);
+    const submit = (n) => server.submit("again", { url: sink.url, n }, { options: { queue_key: "a" } });
+    const ids = [await submit(0), await submit(1), await submit(2)];
+    for (const id of ids) assert.equal((await server.ended(id)).status, "failed");
+    await empty("again");
+    ids.push(await submit("held"));
+    await until("the one that is held to be at work", () => tries("held") === 1);
+    const waits = async (answer, status) => {
+      assert.equal(answer.status, status, answer.text);
+      const run = answer.json();
+      assert.deepEqual([run.status, run.waiting_for, run.started_at], ["queued", "queue", null]);
+      return run.id;
+    };
+    await waits(await server.request("POST", `/runs/${ids[0]}/retry`), 200);
+    ids.push(await waits(await server.request("POST", `/runs/${ids[0]}/fork`, { json: { at: { call: 1 } } }), 201));
+    const filter = { task: "again", status: "failed" };
+    const many = await server.request("POST", "/runs/bulk", { json: { action: "retry", filter } });
+    assert.deepEqual([many.status, many.json().done], [200, 2], many.text);
+    assert.equal((await queue("again")).waiting, 4);
+    assert.deepEqual([tries(0), tries(1), tries(2)], [1, 1, 1]);
+    await server.request("POST", `/runs/${ids[2]}/cancel`);
+    assert.equal((await server.ended(ids[2])).status, "cancelled");
+    await server.request("POST", `/runs/${ids[2]}/retry`);
+    held.open();
+    await server.ended(ids[3]);
+    for (const n of [0, 1, 2]) assert.equal((await server.ended(ids[n])).status, "completed");
+    await server.ended(ids[4]);  // its call is another than the source's: the first try of it is dropped
+    sink.behave = undefined;
+    const runs = await Promise.all(ids.map((id) => server.get(`/runs/${id}`)));
+    const spans = runs.map((run) => [Date.parse(run.started_at), Date.parse(run.ended_at)]).sort(([a], [b]) => a - b);
+    for (let i = 1; i < spans.length; i++) assert.ok(spans[i][0] >= spans[i - 1][1], JSON.stringify(spans));
+    await empty("again");
+  });
+
   it("keys in pages; the list; what is wrong is said", async () => {
     const open = gate();
     sink.behave = () => open.passed;
@@ -191,6 +234,41 @@ describe("queues", () => {
       }
     });
   }
+
+  it("the end of a run admits the next at once, whatever ended it and whatever its node knew", async () => {
+    const rare = () => ({ ...settings(), "store.sweep_ms": NO_SWEEP_MS, "store.lease_ms": NO_SWEEP_MS });
+    const node = new Server({ settings: rare() });
+    await node.start();
+    const other = STORE === "postgres" ? new Server({ settings: rare(), beside: node }) : node;
+    const open = [gate(), gate(), gate(), gate()];
+    sink.behave = ({ label }) => open[label.split(":")[1]]?.passed;
+    const from = sink.entries.length;
+    const begun = (n) => sink.entries.slice(from).some(({ label }) => label === `at-work:${n}`);
+    try {
+      if (other !== node) await other.start();
+      await node.publish("together", TOGETHER);
+      await node.request("PUT", "/queues/together", { json: { concurrency: 1 } });
+      const ids = [];
+      for (let n = 0; n < 4; n++) {
+        ids.push(await [node, other][n % 2].submit("together", { url: sink.url, n }, { options: { tags: { n } } }));
+        if (n === 0) await until("the first to be at work", () => begun(0));
+      }
+      open[0].open();  // ends by itself, where nobody knew that another waits
+      await until("the second to begin", () => begun(1));
+      const filter = { task: "together", tag: "n=1" };
+      const cancelled = await node.request("POST", "/runs/bulk", { json: { action: "cancel", filter } });
+      assert.equal(cancelled.json().done, 1, cancelled.text);
+      await until("the third to begin", () => begun(2));
+      await other.request("POST", `/runs/${ids[2]}/cancel`, { json: { force: true } });
+      await until("the fourth to begin", () => begun(3));
+      open[3].open();
+      assert.equal((await node.ended(ids[3])).status, "completed");
+    } finally {
+      sink.behave = undefined;
+      if (other !== node) await other.destroy();
+      await node.destroy();
+    }
+  });
 
   it("at the end no slot is left", async () => {
     await server.stop();

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import { QUEUED_TASK, assertNoSlotLeaked, judgeKeys, steps } from "../support/js/queues.mjs";
 import { STORE, Server, crashSettings, withServer } from "../support/js/server.mjs";
-import { openSink } from "../support/js/sink.mjs";
+import { gate, openSink } from "../support/js/sink.mjs";
 import { until } from "../support/js/wait.mjs";
 
 const RUNS = 24;
@@ -74,6 +74,43 @@ describe("queues when a server is killed", () => {
           for (const id of ids) assert.equal((await server.ended(id)).status, "completed");
           await emptied(server);  // runs whose submit was not answered, too
           judgeKeys(sink);
+          await server.stop();
+          server.query(assertNoSlotLeaked);
+        });
+      } finally {
+        await sink.close();
+      }
+    });
+  }
+
+  for (const point of ["rewind.before_commit", "rewind.after_commit"]) {
+    it(`a retry that has to wait, at ${point}: it waits, or was not made`, async () => {
+      const sink = await openSink();
+      try {
+        await withServer({ settings: crashSettings(sink) }, async (server) => {
+          await server.publish("queued", QUEUED_TASK);
+          const held = gate();
+          sink.behave = ({ label }) => (label === "begin:k:1" ? held.passed : undefined);
+          const submit = (n) => server.submit("queued", { url: sink.url, key: "k", n }, { options: { queue_key: "k" } });
+          const first = await submit(0);
+          await server.request("POST", `/runs/${first}/cancel`, { json: { force: true } });
+          await server.ended(first);
+          const second = await submit(1);
+          await until("the second to be at work", () => sink.count("begin:k:1") > 0);
+          await server.restart({ faults: `${point}=kill9` });
+          await assert.rejects(server.request("POST", `/runs/${first}/retry`));
+          await server.crashed();
+          await server.start();
+          const stored = point === "rewind.after_commit";
+          const run = await server.get(`/runs/${first}`);
+          assert.deepEqual([run.status, run.waiting_for], stored ? ["queued", "queue"] : ["cancelled", undefined]);
+          if (!stored) assert.equal((await server.request("POST", `/runs/${first}/retry`)).status, 200);
+          assert.equal(sink.count("end:k:0"), 0);
+          held.open();
+          for (const id of [second, first]) assert.equal((await server.ended(id)).status, "completed");
+          const [ended, began] = [await server.get(`/runs/${second}`), await server.get(`/runs/${first}`)];
+          assert.ok(Date.parse(began.started_at) >= Date.parse(ended.ended_at), "two of a key at once");
+          await emptied(server);
           await server.stop();
           server.query(assertNoSlotLeaked);
         });

@@ -116,9 +116,6 @@ Answer route_cancel(RouteContext& context, const HttpRequest& request, TaskRunId
   auto read = [&context, id](auto done) { context.store.run(id, std::move(done)); };
   const auto run = co_await completes<Result<storage::TaskRun>>(std::move(read));
   if (run.has_error()) co_return problem(run.error());
-  if (storage::is_terminal(run.value().status)) {
-    context.processor.queues().ended(run.value().task_name);
-  }
   co_return co_await answer_run(context, id);
 }
 

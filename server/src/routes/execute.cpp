@@ -177,21 +177,6 @@ Session session_of(const Execution& execution, const storage::Submitted& submitt
   return session;
 }
 
-// Tells the queues of a new run. True if it surely waits to be admitted: it would have been claimed
-// otherwise.
-bool tell_queue(RouteContext& context, const Execution& execution,
-                const storage::Submitted& submitted) {
-  if (submitted.existing) return false;
-  auto& queues = context.processor.queues();
-  const bool keyed = !execution.submission.queue_key.empty();
-  const bool now = execution.submission.delay.count() <= 0;
-  const bool waits = now && execution.submission.handoff && !submitted.work;
-  if (keyed || waits || queues.knows(execution.task)) {
-    queues.submitted(execution.task, !submitted.work);
-  }
-  return waits;
-}
-
 }  // namespace
 
 Answer route_execute(RouteContext& context, const HttpRequest& request) {
@@ -235,7 +220,7 @@ Answer route_execute(RouteContext& context, const HttpRequest& request) {
   } else if (!submitted.existing) {
     context.processor.arm_timer(submitted.root, submission.delay);
   }
-  const bool in_queue = tell_queue(context, execution, submitted);
+  const bool in_queue = context.processor.queues().tell(submission, submitted);
   if (wait_s <= 0) co_return accepted(submitted, nullptr, in_queue);
   auto run = co_await wait_for_run(context, submitted.run, deadline, std::move(ticket), handed);
   if (run.has_error()) co_return accepted(submitted, nullptr, in_queue);

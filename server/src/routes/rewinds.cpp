@@ -91,9 +91,12 @@ Error wrong_state(const storage::TaskRun& run, std::string_view wanted) {
                               std::string(wanted)};
 }
 
-void go_on(RouteContext& context, const storage::Rewound& rewound) {
+void go_on(RouteContext& context, const std::string& task, const storage::Rewound& rewound) {
   context.processor.forget(rewound.run);  // what is warm here has another past
   for (const StackRunId id : rewound.runnable) context.chain.fire(id);
+  if (!rewound.queued) return;
+  const bool waits = rewound.runnable.empty() || rewound.runnable.front() != rewound.root;
+  context.processor.queues().submitted(task, waits);
 }
 
 // --- retry ---------------------------------------------------------------------------------------
@@ -304,7 +307,7 @@ net::awaitable<Result<storage::Rewound>> make_fork(RouteContext& context, TaskRu
     context.store.rewinds()->fork_run(std::move(fork), std::move(done));
   };
   auto made = co_await completes<Result<storage::Rewound>>(std::move(write));
-  if (made.has_value()) go_on(context, made.value());
+  if (made.has_value()) go_on(context, source.head.task_name, made.value());
   co_return made;
 }
 
@@ -352,7 +355,7 @@ net::awaitable<Result<void>> resume_run_on(RouteContext& context, TaskRunId id, 
   };
   auto resumed = co_await completes<Result<storage::Rewound>>(std::move(write));
   if (resumed.has_error()) co_return std::move(resumed).error();
-  go_on(context, resumed.value());
+  go_on(context, run.head.task_name, resumed.value());
   co_return success();
 }
 
@@ -383,7 +386,7 @@ net::awaitable<Result<void>> retry_run(RouteContext& context, TaskRunId id, Retr
     }
     co_return error;
   }
-  go_on(context, retried.value());
+  go_on(context, run.head.task_name, retried.value());
   co_return success();
 }
 

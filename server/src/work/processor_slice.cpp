@@ -260,7 +260,6 @@ net::awaitable<Report> Processor::commit_slice(storage::Work work, SliceDecision
   turn.end();  // before the hints that begin the next one
   slice_committed(decision, committed.value(), asked, report);
   drop_calls(commit.root, std::move(decision.dropped));
-  if (storage::is_terminal(committed.value().status)) queues_.ended(work.task_name);
   co_return report;
 }
 

@@ -22,10 +22,27 @@ constexpr Millis kPauseMin{2};
 
 QueueDesk::QueueDesk(boost::asio::io_context& io, storage::Store& store, const Clock& clock,
                      Options options)
-    : io_(io), store_(store), clock_(clock), options_(std::move(options)), timer_(io) {}
+    : io_(io), store_(store), clock_(clock), options_(std::move(options)), timer_(io) {
+  if (store_.queues() == nullptr) return;
+  store_.queues()->on_room([ear = ear_](const std::string& task) {
+    const std::lock_guard lock(ear->mutex);
+    if (ear->desk != nullptr) ear->desk->ask(task);
+  });
+}
 
-void QueueDesk::ended(const std::string& task) {
-  if (knows(task)) ask(task);
+QueueDesk::~QueueDesk() {
+  const std::lock_guard lock(ear_->mutex);
+  ear_->desk = nullptr;
+}
+
+bool QueueDesk::tell(const storage::Submission& submission, const storage::Submitted& submitted) {
+  if (submitted.existing) return false;
+  const bool now = submission.delay.count() <= 0;
+  const bool waits = now && submission.handoff && !submitted.work;
+  if (!submission.queue_key.empty() || waits || knows(submission.task_name)) {
+    this->submitted(submission.task_name, !submitted.work);
+  }
+  return waits;
 }
 
 void QueueDesk::submitted(const std::string& task, bool waits) {
@@ -74,6 +91,7 @@ boost::asio::awaitable<void> QueueDesk::serve(std::string task) {
         co_return;  // the next sweep asks again
       }
       storage::Admission& admission = answer.value();
+      for (const StackRunId id : admission.calls) options_.begin({TaskRunId(), id, std::nullopt});
       for (auto& wake : admission.admitted) options_.begin(std::move(wake));
       if (admission.next_in) ask_in(task, *admission.next_in);
       more = admission.more;

@@ -10,6 +10,7 @@
 #include <boost/asio/io_context.hpp>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -33,9 +34,13 @@ class QueueDesk {
   };
   QueueDesk(boost::asio::io_context& io, storage::Store& store, const Clock& clock,
             Options options);
+  ~QueueDesk();
+  QueueDesk(const QueueDesk&) = delete;
+  QueueDesk& operator=(const QueueDesk&) = delete;
 
-  // A run of the task has ended: asks if the task is known to have a queue.
-  void ended(const std::string& task);
+  // What was submitted with this may have gone into its queue. True if it surely waits to be
+  // admitted: it would have been claimed otherwise.
+  bool tell(const storage::Submission& submission, const storage::Submitted& submitted);
   // A run was submitted into the task's queue and, if it `waits`, there may be a time to wait for.
   void submitted(const std::string& task, bool waits);
   bool knows(const std::string& task);
@@ -51,6 +56,11 @@ class QueueDesk {
     MonoTime at = MonoTime::max();  // in timers_
   };
   using Entry = std::pair<MonoTime, std::string>;
+  // What the store tells. Either may be gone before the other.
+  struct Ear {
+    std::mutex mutex;
+    QueueDesk* desk;  // guarded by mutex
+  };
 
   boost::asio::awaitable<void> serve(std::string task);
   void ask_in(const std::string& task, Millis in);
@@ -68,6 +78,7 @@ class QueueDesk {
   // Of tasks known to have a queue; guarded by mutex_
   std::unordered_map<std::string, Line> lines_;
   bool stopped_ = false;  // guarded by mutex_
+  const std::shared_ptr<Ear> ear_{new Ear{{}, this}};
 };
 
 }  // namespace sequential::server

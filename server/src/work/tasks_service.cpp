@@ -229,6 +229,7 @@ net::awaitable<InnerReply> TasksService::start_detached(const storage::Work& wor
 }
 
 void TasksService::submitted(const ChildRequest& request, storage::Submitted& run) {
+  processor_->queues().tell(request.submission, run);
   if (run.work) {
     processor_->remember(run.run, session_of(request, run));
     processor_->adopt(std::move(*run.work));

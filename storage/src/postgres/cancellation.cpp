@@ -19,13 +19,15 @@ enum : int {
   kParentWoken,
   kParentRun,
   kParentRoot,
+  kRoom,
 };
 
 }  // namespace
 
 CancellationStatements::CancellationStatements(const std::string& schema) {
   const std::string s = "\"" + schema + "\".";
-  request = Statement("SELECT * FROM " + s + "request_cancel_v1($1, $2, $3, $4, $5, $6, $7)");
+  request = Statement("SELECT x.*, CASE WHEN x.o_over THEN " + s + "queue_room_v1($5) END FROM " +
+                      s + "request_cancel_v1($1, $2, $3, $4, $5, $6, $7) x");
   drop_calls = Statement("SELECT * FROM " + s + "drop_calls_v2($1, $2, $3, $4, $5)");
   due = Statement("SELECT * FROM " + s + "cancels_due_v1($1, $2)");
   cancelling = Statement("SELECT c.deadline, c.error FROM " + s + "cancellations c JOIN " + s +
@@ -42,6 +44,7 @@ Answered<CancelRequested> request_cancel(const Try& attempt, const CancellationS
   SEQUENTIAL_ROWS(rows, attempt.run(sql.request, params));
   if (auto refused = told(rows)) return Result<CancelRequested>(*std::move(refused));
   attempt.context.history.acknowledged();
+  attempt.ring(rows, kRoom);
   CancelRequested asked;
   asked.over = rows.boolean(0, kOver);
   if (!asked.over) {

@@ -56,6 +56,7 @@ Answered<OrphansCancelled> cancel_orphans(const Try& attempt, int limit) {
     SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.cancel_orphan, params));
     if (rows.boolean(0, 2)) result.runs.push_back(run);
     attempt.context.history.acknowledged();
+    attempt.ring(rows, 3);
     FAULT_POINT("orphans.after_commit");
   }
   result.more = noted.size() > 0;

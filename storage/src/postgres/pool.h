@@ -40,6 +40,8 @@ struct Try {
   }
   // It is on disk, and about to be answered.
   void acknowledged(const Witness& witness) const;
+  // The column: the task that has room in its queue now, if one has.
+  void ring(const Rows& rows, int column) const;
 };
 
 class Task {

@@ -19,8 +19,8 @@ constexpr std::size_t kIdsInStock = 512;  // taken at a time
 
 PostgresStore::PostgresStore(std::unique_ptr<Link> link, TaskRunId newest_run)
     : link_(std::move(link)),
-      context_{Statements(link_->options().schema), link_->clock(),
-               link_->history(), link_->options().use_given_clock},
+      context_{Statements(link_->options().schema), link_->clock(), link_->history(), room_bell_,
+               link_->options().use_given_clock},
       queries_(link_->options().schema),
       cancellation_(link_->options().schema),
       newest_run_(newest_run.value),

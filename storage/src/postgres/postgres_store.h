@@ -130,6 +130,7 @@ class PostgresStore final : public Store,
   Queues* queues() override { return this; }
   void admit(std::string task, std::optional<Lease> handoff, int claims_max,
              Done<Admission>) override;
+  void on_room(std::function<void(const std::string&)> listener) override;
   void queues_due(Done<std::vector<QueueDue>>) override;
   void change_queue(std::string task, QueueChange, Done<QueueLimits>) override;
   void queue_list(std::string after, int limit, Done<std::vector<QueueInfo>>) override;
@@ -168,6 +169,7 @@ class PostgresStore final : public Store,
                                   std::vector<std::int64_t>& ids);
 
   const std::unique_ptr<Link> link_;
+  RoomBell room_bell_;
   const Context context_;
   const QueryStatements queries_;
   const CancellationStatements cancellation_;

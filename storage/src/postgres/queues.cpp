@@ -49,6 +49,7 @@ Answered<Admission> admit(const Try& attempt, const std::string& task,
     work.task_name = task;
     attempt.acknowledged({Witness::Kind::claim, wake.root.value, epochs[i], 0, runs[i]});
   }
+  for (const std::int64_t id : rows.integers(0, 7)) admission.calls.emplace_back(id);
   admission.more = rows.boolean(0, 5);
   if (const auto next = rows.integer_if(0, 6)) admission.next_in = Millis{*next};
   return Result<Admission>(std::move(admission));
@@ -134,6 +135,7 @@ void PostgresStore::admit(std::string task, std::optional<Lease> handoff, int cl
   auto touch = [this](auto&, Admission& admission) {
     FAULT_POINT("queue.after_admit");
     for (const Wake& wake : admission.admitted) tell(wake);
+    for (const StackRunId id : admission.calls) news_.tell_runnable(id);
   };
   write<Admission>(std::move(done), how, std::move(apply), std::move(touch));
 }
@@ -143,6 +145,10 @@ void PostgresStore::change_queue(std::string task, QueueChange change, Done<Queu
     return postgres::change(attempt, task, change);
   };
   write<QueueLimits>(std::move(done), {}, std::move(apply), kNoTouch);
+}
+
+void PostgresStore::on_room(std::function<void(const std::string&)> listener) {
+  room_bell_.listen(std::move(listener));
 }
 
 void PostgresStore::queues_due(Done<std::vector<QueueDue>> done) {

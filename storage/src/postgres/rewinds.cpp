@@ -12,7 +12,7 @@ namespace {
 
 // Columns from `from` on: root, ids.
 Rewound rewound(const Rows& rows, TaskRunId run, int from) {
-  Rewound answer{run, rows.id<StackRunId>(0, from), false, {}};
+  Rewound answer{run, rows.id<StackRunId>(0, from), false, {}, false};
   for (const std::int64_t id : rows.integers(0, from + 1)) answer.runnable.emplace_back(id);
   return answer;
 }
@@ -34,7 +34,9 @@ Answered<Rewound> retry_run(const Try& attempt, const Retry& retry) {
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.retry_run, params));
   if (auto error = told(rows)) return Result<Rewound>(*std::move(error));
   attempt.context.history.acknowledged();
-  return Result<Rewound>(rewound(rows, retry.run, 2));
+  Rewound retried = rewound(rows, retry.run, 2);
+  retried.queued = rows.boolean(0, 4);
+  return Result<Rewound>(std::move(retried));
 }
 
 Answered<Rewound> fork_run(const Try& attempt, const Fork& fork, TaskRunId floor) {
@@ -58,6 +60,7 @@ Answered<Rewound> fork_run(const Try& attempt, const Fork& fork, TaskRunId floor
   if (auto error = told(rows)) return Result<Rewound>(*std::move(error));
   Rewound made = rewound(rows, rows.id<TaskRunId>(0, 2), 3);
   made.existing = rows.boolean(0, 5);
+  made.queued = rows.boolean(0, 7);
   attempt.acknowledged({Witness::Kind::run, made.run.value, rows.integer(0, 6), 0, made.run.value});
   return Result<Rewound>(std::move(made));
 }

@@ -101,6 +101,7 @@ enum : int {
   kParentRun,
   kParentRoot,
   kParentEpoch,
+  kRoom = kParentEpoch + 5,
 };
 
 std::vector<CommittedCall> committed_calls(const Rows& rows, const SliceCommit& commit,
@@ -201,6 +202,7 @@ Answered<SliceCommitted> commit_slice(const Try& attempt, const SliceCommit& com
     }
   }
   remember(attempt, commit, committed);
+  attempt.ring(rows, kRoom);
   if (rows.boolean(0, kParentWoken)) {
     Wake& wake = committed.parent.emplace();
     wake.run = rows.id<TaskRunId>(0, kParentRun);

@@ -26,33 +26,44 @@ Params Try::head() const {
 
 void Try::acknowledged(const Witness& witness) const { context.history.acknowledged(witness); }
 
+void Try::ring(const Rows& rows, int column) const {
+  if (!rows.null(0, column)) context.room_bell.ring(rows.bytes(0, column));
+}
+
 Statements::Statements(const std::string& schema) {
   const std::string quoted = "\"" + schema + "\".";
   const auto call = [&](const char* function, int parameters) {
     return Statement("SELECT * FROM " + quoted + function + "(" + placeholders(parameters) + ")");
   };
+  // And, last of the columns, the task that has room in its queue now. Its run is parameter `run`.
+  const auto call_and_room = [&](const char* function, int parameters, const char* ended, int run) {
+    return Statement("SELECT x.*, CASE WHEN " + std::string(ended) + " THEN " + quoted +
+                     "queue_room_v1($" + std::to_string(run) + ") END FROM " + quoted + function +
+                     "(" + placeholders(parameters) + ") x");
+  };
+  constexpr const char* kSliceEnds = "x.status IN ('completed', 'failed', 'cancelled')";
   publish = call("publish_v1", 9);
   submit = call("submit_v1", 19);
   claim = call("claim_v1", 7);
   claim_next = call("claim_next_v1", 6);
-  commit_slice = call("commit_slice_v1", 29);
-  commit_slice_shown = call("commit_slice_shown_v1", 31);
+  commit_slice = call_and_room("commit_slice_v1", 29, kSliceEnds, 7);
+  commit_slice_shown = call_and_room("commit_slice_shown_v1", 31, kSliceEnds, 7);
   stack_run_ids = call("stack_run_ids_v1", 1);
   record_outcome = call("record_outcome_v1", 14);
   slice_lost = call("slice_lost_v1", 10);
   release = call("release_v1", 6);
   extend = call("extend_v1", 7);
-  cancel = call("cancel_v1", 6);
+  cancel = call_and_room("cancel_v1", 6, "x.o_code = ''", 5);
   pause = call("pause_v1", 7);
   resume = call("resume_v1", 5);
   resume_on = call("resume_on_v1", 8);
-  retry_run = call("retry_run_v1", 13);
-  fork_run = call("fork_run_v1", 26);
+  retry_run = call("retry_run_v2", 13);
+  fork_run = call("fork_run_v2", 26);
   due = call("due_v1", 2);
   recover = call("recover_v1", 3);
   clear = call("clear_v1", 3);
   start_child = call("start_child_v1", 21);
-  cancel_orphan = call("cancel_orphan_v1", 6);
+  cancel_orphan = call_and_room("cancel_orphan_v1", 6, "x.o_cancelled", 5);
   orphans = Statement("SELECT child_run FROM " + quoted +
                       "child_cancels ORDER BY child_run LIMIT $1::bigint");
   take_signal = call("take_signal_v1", 14);
@@ -80,7 +91,7 @@ Statements::Statements(const std::string& schema) {
       " DO UPDATE SET completed_ms = excluded.completed_ms, failed_ms = excluded.failed_ms,"
       " updated_at = excluded.updated_at");
   drop_retention = Statement("DELETE FROM " + quoted + "task_retention WHERE task = $1::bytea");
-  queue_admit = call("queue_admit_v1", 9);
+  queue_admit = call("queue_admit_v2", 9);
   queue_due = call("queue_due_v1", 0);
   queue_change = call("queue_change_v1", 10);
   queue_list = call("queue_list_v1", 4);
@@ -169,6 +180,7 @@ Answered<std::optional<Wake>> cancel(const Try& attempt, TaskRunId run,
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.cancel, params));
   if (auto refused = told(rows)) return Result<std::optional<Wake>>(*std::move(refused));
   attempt.context.history.acknowledged();
+  attempt.ring(rows, 5);
   std::optional<Wake> wake;
   if (rows.boolean(0, 2)) {
     wake.emplace();

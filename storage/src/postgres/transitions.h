@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "postgres/pool.h"
+#include "room_bell.h"
 #include "sequential/storage/children.h"
 #include "sequential/storage/search.h"
 #include "sequential/storage/store.h"
@@ -30,6 +31,7 @@ struct Context {
   Statements sql;
   const Clock& clock;
   History& history;
+  RoomBell& room_bell;
   bool use_given_clock = false;
   std::int64_t now() const { return use_given_clock ? clock.now().ms : 0; }
 };

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "sequential/storage/queues.h"
 #include "sqlite/store_templates.h"
 #include "sqlite/transaction.h"
 
@@ -79,9 +80,10 @@ CancelRequested journal_request(Transaction& tx, const CancelRequest& request, c
 
 Result<CancelRequested> request_cancel(Transaction& tx, const CancelRequest& request) {
   const auto head = read_head(tx, request.run);
-  // A run of which nothing is stored, or that is paused, could not see it.
+  // A run of which nothing is stored, that is paused or waits in a queue, could not see it.
   const bool at_once = !head || is_terminal(head->run_status) || request.grace.count() <= 0 ||
-                       head->run_status == RunStatus::paused || head->call_count == 0;
+                       head->run_status == RunStatus::paused || head->call_count == 0 ||
+                       head->available_at == kParked;
   CancelRequested asked;
   if (at_once) {
     SEQUENTIAL_TRY(asked.parent, cancel(tx, request.run, request.error));

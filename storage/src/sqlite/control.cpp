@@ -126,8 +126,9 @@ Result<std::vector<StackRunId>> resume(Transaction& tx, TaskRunId run) {
   // nothing is left that it could wait for.
   const bool has_work = row->slice == 0 || row->journal_length > row->delivered_through ||
                         row->open_calls == 0;
-  // Before its first slice it may have been submitted with a delay.
-  const WallTime available_at = row->slice == 0 ? row->available_at : now;
+  // Before its first slice it may have been submitted with a delay, and it may wait in a queue.
+  const bool keeps_time = row->slice == 0 || row->available_at == kParked;
+  const WallTime available_at = keeps_time ? row->available_at : now;
   tx.must(
       tx.sql.set_root_status.run(
           row->root,

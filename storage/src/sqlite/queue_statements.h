@@ -91,7 +91,7 @@ struct QueueStatements {
   Statement next_delayed{db,
       "SELECT min(place) FROM queue_runs WHERE task = ?1 AND state = 0"};
   Statement root{db,
-      "SELECT s.status, s.epoch, s.attempt, s.priority, t.status, t.task_function_id"
+      "SELECT s.status, s.epoch, s.attempt, s.priority, t.status, t.task_function_id, s.call_count"
       " FROM stack_runs s JOIN task_runs t ON t.id = s.task_run_id WHERE s.id = ?1"};
   Statement root_due{db,
       "UPDATE stack_runs SET available_at = ?2, updated_at = ?2 WHERE id = ?1"};
@@ -99,6 +99,26 @@ struct QueueStatements {
       "UPDATE stack_runs SET status = 'processing', epoch = epoch + 1, attempt = attempt + 1,"
       " available_at = ?2, lease_owner = ?3, lease_until = ?4, started_at = ?2, updated_at = ?2"
       " WHERE id = ?1"};
+
+  Statement rewound{db,
+      "SELECT t.task_name, t.queue_key, s.priority, s.available_at, s.slice FROM task_runs t"
+      " JOIN stack_runs s ON s.id = t.root_stack_run_id WHERE t.id = ?1"};
+  Statement run_left{db, "SELECT task, key, state FROM queue_runs WHERE run = ?1 AND state >= 3"};
+  // It begins, for everybody who looks at it, when it is admitted.
+  Statement run_enters{db,
+      "UPDATE task_runs SET status = 'queued', started_at = NULL WHERE id = ?1"};
+  Statement root_enters{db,
+      "UPDATE stack_runs SET available_at = ?2, started_at = NULL WHERE id = ?1"};
+  Statement park_calls{db,
+      "UPDATE stack_runs SET available_at = ?3 WHERE task_run_id = ?1 AND seq > 0"
+      " AND status = 'pending' AND available_at <= ?2"};
+  Statement unpark_calls{db,
+      "UPDATE stack_runs SET available_at = ?2, updated_at = ?2 WHERE task_run_id = ?1 AND seq > 0"
+      " AND ended_at IS NULL AND available_at = ?3"};
+  Statement runnable_calls{db,
+      "SELECT id FROM stack_runs WHERE task_run_id = ?1 AND seq > 0 AND status = 'pending'"
+      " AND available_at <= ?2 LIMIT ?3"};
+  Statement task_of{db, "SELECT task FROM queue_runs WHERE run = ?1"};
 
   Statement clear_runs{db, "DELETE FROM queue_runs"};
   Statement clear_keys{db, "DELETE FROM queue_keys"};

@@ -111,6 +111,10 @@ void SqliteStore::change_queue(std::string task, QueueChange change, Done<QueueL
   });
 }
 
+void SqliteStore::on_room(std::function<void(const std::string&)> listener) {
+  writer_->room_bell().listen(std::move(listener));
+}
+
 void SqliteStore::queues_due(Done<std::vector<QueueDue>> done) {
   read(std::move(done), [](Queries& q) { return due_now(q.connection()); });
 }

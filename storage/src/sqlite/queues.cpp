@@ -11,6 +11,7 @@ namespace {
 constexpr int kSettledMax = 500;   // ended runs, and due ones, in one transition
 constexpr int kAdmittedMax = 100;  // in one transition
 constexpr int kLooksMax = kAdmittedMax + 1'000;
+constexpr int kCallsMax = 1'000;  // told by one transition; the sweep finds the rest
 
 enum State : int { kDelayed = 0, kWaiting = 1, kAdmitted = 2, kWaitingOver = 4, kAdmittedOver = 5 };
 
@@ -53,11 +54,12 @@ void line_up(Transaction& tx, const std::string& task, const std::string& key, i
   tx.sql.queue.key_lines_up.run(task, key, place, priority);
 }
 
-// It counts from now on.
+// It counts from now on. The start bears the step, not the run: that may begin twice at a time.
 void begin(Transaction& tx, const std::string& task, const std::string& key, int priority,
-           TaskRunId run, bool rated, WallTime now) {
-  tx.sql.queue.key_begins.run(task, key, step(tx, task, 1, 0), priority);
-  if (rated) tx.sql.queue.insert_start.run(task, key, now, run);
+           bool rated, WallTime now) {
+  const std::int64_t turn = step(tx, task, 1, 0);
+  tx.sql.queue.key_begins.run(task, key, turn, priority);
+  if (rated) tx.sql.queue.insert_start.run(task, key, now, -turn);
 }
 
 // When a rate lets the next one begin; nothing: now. No key: the task's rate.
@@ -70,6 +72,12 @@ std::optional<WallTime> rate_next(Transaction& tx, const std::string& task, cons
   if (!row.next()) return std::nullopt;
   const WallTime next = row.time(0) + rate->per;
   return next > now ? std::optional(next) : std::nullopt;
+}
+
+void left(Transaction& tx, const std::string& task, const std::string& key, int waited, int ran) {
+  tx.sql.queue.count.run(task, -ran, -waited, 0);
+  tx.sql.queue.key_settled.run(task, key, waited, ran);
+  tx.sql.queue.drop_idle_key.run(task, key);
 }
 
 // What has ended gets out of the counters and lines. Whether there is more.
@@ -89,12 +97,23 @@ bool settle_ended(Transaction& tx, const std::string& task) {
     }
   }
   for (const TaskRunId run : gone) tx.sql.queue.delete_run.run(run);
-  for (const auto& [key, sum] : sums) {
-    tx.sql.queue.count.run(task, -sum.ran, -sum.waited, 0);
-    tx.sql.queue.key_settled.run(task, key, sum.waited, sum.ran);
-    tx.sql.queue.drop_idle_key.run(task, key);
-  }
+  for (const auto& [key, sum] : sums) left(tx, task, key, sum.waited, sum.ran);
   return gone.size() == kSettledMax;
+}
+
+// What the run's earlier time in the queue has left.
+void settle_run(Transaction& tx, TaskRunId run) {
+  std::string task, key;
+  int state = 0;
+  {
+    Cursor row = tx.sql.queue.run_left.query(run);
+    if (!row.next()) return;
+    task = row.text(0);
+    key = row.text(1);
+    state = row.small(2);
+  }
+  tx.sql.queue.delete_run.run(run);
+  left(tx, task, key, state == kWaitingOver ? 1 : 0, state == kAdmittedOver ? 1 : 0);
 }
 
 bool settle_due(Transaction& tx, const std::string& task, WallTime now) {
@@ -163,6 +182,16 @@ std::optional<Chosen> next_key(Transaction& tx, const std::string& task) {
   return Chosen{row.text(0), row.integer(1), row.small(2)};
 }
 
+// A wait for a signal lasts as long as it would have without the queue.
+void unpark_calls(Transaction& tx, TaskRunId run, WallTime now) {
+  Statement waits{tx.sql.db,
+                  "UPDATE stack_runs SET created_at = ?2 WHERE task_run_id = ?1 AND seq > 0"
+                  " AND ended_at IS NULL AND available_at = ?3 AND service_name = 'signal'"
+                  " AND method_name = 'wait'"};
+  waits.run(run, now, kParked);
+  tx.sql.queue.unpark_calls.run(run, now, kParked);
+}
+
 // Makes the root runnable, claimed for `handoff`'s node if there is one. Nothing: the row is gone.
 std::optional<Wake> wake_parked(Transaction& tx, const std::string& task, TaskRunId run,
                                 StackRunId root_id, const std::optional<Lease>& handoff,
@@ -179,7 +208,9 @@ std::optional<Wake> wake_parked(Transaction& tx, const std::string& task, TaskRu
     root.priority = row.small(3);
     run_status = run_status_of(tx, row.view(4));
     root.task_function_id = row.id<TaskFunctionId>(5);
+    root.call_count = row.integer(6);
   }
+  if (root.call_count > 0) unpark_calls(tx, run, now);
   root.id = root_id;
   root.run = run;
   root.task_name = task;
@@ -198,6 +229,11 @@ std::optional<Wake> wake_parked(Transaction& tx, const std::string& task, TaskRu
   tx.leases.hold({root.priority, now, root_id}, until);
   wake.work = slice_work(root, until);
   return wake;
+}
+
+void read_calls(Transaction& tx, TaskRunId run, WallTime now, std::vector<StackRunId>& into) {
+  Cursor row = tx.sql.queue.runnable_calls.query(run, now, kCallsMax - std::ssize(into));
+  while (row.next()) into.push_back(row.id<StackRunId>(0));
 }
 
 // The first that waits in the key begins. Nothing: not now, and the key's row says why.
@@ -230,7 +266,7 @@ std::optional<Wake> admit_first(Transaction& tx, const std::string& task, const 
   tx.must(tx.sql.queue.run_admitted.run(run, now) == 1);
   tx.sql.queue.count.run(task, 0, -1, 0);
   tx.sql.queue.key_admitted.run(task, chosen.key);
-  begin(tx, task, chosen.key, priority, run, rated, now);
+  begin(tx, task, chosen.key, priority, rated, now);
   return wake;
 }
 
@@ -289,14 +325,38 @@ bool queue_enter(Transaction& tx, const Submission& submission, TaskRunId run, S
                                       : kWaiting,
                               task, submission.queue_key);
   if (free) {
-    begin(tx, task, submission.queue_key, submission.priority, run, queue->rated(), now);
+    begin(tx, task, submission.queue_key, submission.priority, queue->rated(), now);
   } else if (!delayed) {
     line_up(tx, task, submission.queue_key, submission.priority, run, now);
   }
   return free;
 }
 
-void queue_over(Transaction& tx, TaskRunId run) { tx.sql.queue.run_over.run(run); }
+bool queue_rewound(Transaction& tx, TaskRunId run, StackRunId root, WallTime now) {
+  unpark_calls(tx, run, now);  // cancelled while it waited, it has left them so
+  Submission entry;
+  {
+    Cursor row = tx.sql.queue.rewound.query(run);
+    if (!row.next()) return false;  // an error, and it sticks
+    entry.task_name = row.text(0);
+    entry.queue_key = row.text(1);
+    entry.priority = row.small(2);
+    if (row.integer(4) == 0) entry.delay = std::max(row.time(3) - now, Millis{0});
+  }
+  if (!is_queued(tx, entry)) return false;
+  settle_run(tx, run);
+  const bool free = queue_enter(tx, entry, run, root, now);
+  tx.must(tx.sql.queue.run_enters.run(run) == 1);
+  tx.must(tx.sql.queue.root_enters.run(root, free ? now : kParked) == 1);
+  if (!free) tx.sql.queue.park_calls.run(run, now, kParked);
+  return true;
+}
+
+void queue_over(Transaction& tx, TaskRunId run) {
+  if (tx.sql.queue.run_over.run(run) == 0 || tx.room == nullptr) return;
+  Cursor row = tx.sql.queue.task_of.query(run);
+  if (row.next()) tx.room->insert(row.text(0));
+}
 
 void queue_clear(Transaction& tx) {
   tx.sql.queue.clear_runs.run();
@@ -337,6 +397,7 @@ Result<Admission> admit(Transaction& tx, const std::string& task,
     if (!wake) continue;
     ++queue->running;
     --room;
+    read_calls(tx, wake->run, now, admission.calls);
     admitted.push_back(*std::move(wake));
   }
   earliest(next, min_of(tx.sql.queue.next_not_before, task));

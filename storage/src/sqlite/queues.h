@@ -16,6 +16,10 @@ bool is_queued(Transaction& tx, const Submission& submission);
 // A run was submitted into the queue: whether it may begin at once.
 bool queue_enter(Transaction& tx, const Submission& submission, TaskRunId run, StackRunId root,
                  WallTime now);
+// A run was retried, or is a fork: it goes into its task's queue if runs are in it that are
+// submitted so now. Its root and its pending calls that are due wait with it; what waits for a
+// time, or is under way, goes on. Whether it is in a queue.
+bool queue_rewound(Transaction& tx, TaskRunId run, StackRunId root, WallTime now);
 // Its slot or its place is free; the next admission counts that.
 void queue_over(Transaction& tx, TaskRunId run);
 void queue_clear(Transaction& tx);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 
+#include "sqlite/queues.h"
 #include "sqlite/rewound_signals.h"
 #include "sqlite/store_templates.h"
 #include "sqlite/transaction.h"
@@ -69,8 +70,9 @@ Result<void> check(TaskRunId run, const Point& point, const RewindTo& to) {
 }
 
 // What can go on at once: the root, then calls by number.
-Rewound goes_on(Transaction& tx, TaskRunId run, StackRunId root, WallTime now) {
-  Rewound rewound{run, root, false, {}};
+Rewound goes_on(Transaction& tx, TaskRunId run, StackRunId root, WallTime now,
+                bool queued = false) {
+  Rewound rewound{run, root, false, {}, queued};
   Statement select{tx.sql.db,
       "SELECT id FROM stack_runs WHERE task_run_id = ?1 AND status = 'pending'"
       " AND available_at <= ?2 ORDER BY seq LIMIT ?3"};
@@ -80,12 +82,14 @@ Rewound goes_on(Transaction& tx, TaskRunId run, StackRunId root, WallTime now) {
 }
 
 // The root is to be replayed from the start, whatever its newest slice had seen: so it has seen
-// nothing. Counters of its calls are counted anew.
+// nothing. Counters of its calls are counted anew. What waits in a queue goes on waiting.
 void write_rewound_root(Transaction& tx, TaskRunId run, const Point& point, std::int64_t length,
                         std::int64_t calls, std::int64_t logs, WallTime now) {
   Statement update{tx.sql.db,
       "UPDATE stack_runs SET status = 'pending', epoch = epoch + 1, attempt = 0,"
-      " available_at = CASE WHEN slice = 0 THEN max(available_at, ?2) ELSE ?2 END,"
+      " available_at = CASE WHEN available_at = ?7 THEN iif(EXISTS (SELECT 1 FROM queue_runs q"
+      " WHERE q.run = ?6 AND q.state < 2), ?7, ?2)"
+      " WHEN slice = 0 THEN max(available_at, ?2) ELSE ?2 END,"
       " slice = CASE WHEN ?3 = 0 THEN 0 ELSE slice END, updated_at = max(updated_at, ?2),"
       " ended_at = NULL, journal_length = ?3, delivered_through = 0, call_count = ?4,"
       " open_calls = (SELECT count(*) FROM stack_runs WHERE task_run_id = ?6 AND seq > 0"
@@ -93,7 +97,7 @@ void write_rewound_root(Transaction& tx, TaskRunId run, const Point& point, std:
       " open_seq = coalesce((SELECT min(seq) FROM stack_runs WHERE task_run_id = ?6 AND seq > 0"
       " AND ended_at IS NULL), ?4 + 1),"
       " log_count = ?5, crashes = 0, waiting_on_stack_run_id = NULL WHERE id = ?1"};
-  tx.must(update.run(point.root, now, length, calls, logs, run) == 1);
+  tx.must(update.run(point.root, now, length, calls, logs, run, kParked) == 1);
   Statement checkpoint{tx.sql.db, "DELETE FROM checkpoints WHERE task_run_id = ?1"};
   checkpoint.run(run);
 }
@@ -249,8 +253,9 @@ Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
   write_rewound_run(tx, run, *point, to, now);
   write_rewound_root(tx, run, *point, length, to.calls, logs, now);
   forget_cancellation(tx, run, point->root, to.through);
+  const bool queued = queue_rewound(tx, run, point->root, now);
   tx.faults = {"rewind.before_commit", {"rewind.after_commit"}};
-  return goes_on(tx, run, point->root, now);
+  return goes_on(tx, run, point->root, now, queued);
 }
 
 // --- forks ---------------------------------------------------------------------------------------
@@ -264,7 +269,7 @@ std::optional<Result<Rewound>> known_fork(Transaction& tx, const Fork& fork) {
                                                  std::to_string(row.integer(0)) +
                                                  ", which was submitted with a different request");
   }
-  return Rewound{row.id<TaskRunId>(0), row.id<StackRunId>(1), true, {}};
+  return Rewound{row.id<TaskRunId>(0), row.id<StackRunId>(1), true, {}, false};
 }
 
 void copy_run(Transaction& tx, const Fork& fork, const Point& point, TaskRunId run,
@@ -390,8 +395,9 @@ Result<Rewound> fork_run(Transaction& tx, const Fork& fork) {
     if (row.next()) tags = row.text(0);
   }
   run_submitted(tx, run, tags, now);
+  const bool queued = queue_rewound(tx, run, root, now);
   tx.faults = {"rewind.before_commit", {"rewind.after_commit"}};
-  return goes_on(tx, run, root, now);
+  return goes_on(tx, run, root, now, queued);
 }
 
 }  // namespace

@@ -120,6 +120,7 @@ class SqliteStore final : public Store,
   Queues* queues() override { return this; }
   void admit(std::string task, std::optional<Lease> handoff, int claims_max,
              Done<Admission>) override;
+  void on_room(std::function<void(const std::string&)> listener) override;
   void queues_due(Done<std::vector<QueueDue>>) override;
   void change_queue(std::string task, QueueChange, Done<QueueLimits>) override;
   void queue_list(std::string after, int limit, Done<std::vector<QueueInfo>>) override;

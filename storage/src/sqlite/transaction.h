@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,7 @@ struct Transaction {
   const Clock& clock;
   FaultMarks faults{};
   bool cleared = false;  // the lease table was emptied: rebuild it after a rollback
+  std::set<std::string>* room = nullptr;  // tasks of which a run in their queue has ended
 
   bool failed() const { return sql.db.failed(); }
   // A row that must be there was not: the file is not what we wrote.

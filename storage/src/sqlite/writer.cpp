@@ -100,6 +100,7 @@ void Writer::post(std::unique_ptr<Task> task, bool may_block) {
 
 // Only if nothing is before it, so that transitions keep their order.
 bool Writer::run_here(std::unique_ptr<Task>& task) {
+  std::set<std::string> room;
   {
     const std::unique_lock session(session_mutex_, std::try_to_lock);
     if (!session.owns_lock()) return false;
@@ -108,9 +109,16 @@ bool Writer::run_here(std::unique_ptr<Task>& task) {
       if (!queue_.empty() || !refused_.empty()) return false;
     }
     run(std::span(&task, 1));
+    room = std::exchange(room_, {});
   }
   task->finish();
+  ring(std::move(room));
   return true;
+}
+
+// Without the session: whoever hears it may write.
+void Writer::ring(std::set<std::string> room) {
+  for (const auto& task : room) room_bell_.ring(task);
 }
 
 Writer::Counts Writer::counts() const {
@@ -154,12 +162,14 @@ void Writer::write_loop() {
     refused.clear();
     if (!batch.empty()) run(batch);
     if (checkpoint_.load() == Checkpoint::copied) finish_checkpoint();
+    std::set<std::string> room = std::exchange(room_, {});
     session.unlock();
     for (auto& task : batch) {
       task->finish();
       task.reset();
     }
     batch.clear();
+    ring(std::move(room));
   }
 }
 
@@ -183,9 +193,11 @@ std::optional<Error> Writer::run_group(std::span<const std::unique_ptr<Task>> gr
   set_synchronous(durable ? Flush::durable : Flush::lazy);
   session_.begin.run();
   std::vector<FaultMarks> faults;
+  std::set<std::string> room;
   bool cleared = false;
   for (const auto& task : group) {
     Transaction tx = transaction();
+    tx.room = &room;
     task->apply(tx);
     cleared = cleared || tx.cleared;
     if (connection_->failed()) return roll_back(cleared);
@@ -199,6 +211,7 @@ std::optional<Error> Writer::run_group(std::span<const std::unique_ptr<Task>> gr
   session_.commit.run();
   if (connection_->failed()) return roll_back(cleared);
   leases_.keep();
+  room_.merge(room);
   commits_.fetch_add(1, std::memory_order_relaxed);
   if (durable) durable_commits_.fetch_add(1, std::memory_order_relaxed);
   for (const FaultMarks& marks : faults) {

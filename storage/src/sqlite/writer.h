@@ -19,11 +19,13 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "room_bell.h"
 #include "sqlite/transaction.h"
 
 namespace sequential::storage::sqlite {
@@ -88,6 +90,7 @@ class Writer {
   // Any thread. With `may_block` the task may be run and finished before this returns.
   void post(std::unique_ptr<Task> task, bool may_block);
   Counts counts() const;
+  RoomBell& room_bell() { return room_bell_; }
   std::int64_t log_bytes() const;  // of the write-ahead log that are in use
 
  private:
@@ -109,6 +112,7 @@ class Writer {
   void write_loop();
   void run(std::span<const std::unique_ptr<Task>> batch);
   std::optional<Error> run_group(std::span<const std::unique_ptr<Task>> group);
+  void ring(std::set<std::string> room);
   Error roll_back(bool rebuild_leases);
   void set_synchronous(Flush flush);
   static int after_commit(void* self, sqlite3* db, const char* name, int pages);
@@ -130,8 +134,10 @@ class Writer {
   std::optional<Error> broken_;  // a flush failed: what is on disk is unknown until a restart
   std::atomic<std::int64_t> wal_pages_{0};  // in the log after the newest commit
   std::int64_t checkpoint_at_ = 0;  // pages in the log that call for a checkpoint
+  std::set<std::string> room_;      // by what was committed, and not told yet
 
   std::atomic<std::int64_t> transitions_{0}, commits_{0}, durable_commits_{0};
+  RoomBell room_bell_;
 
   std::mutex mutex_;
   std::condition_variable work_;

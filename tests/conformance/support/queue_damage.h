@@ -6,7 +6,7 @@
 
 namespace sequential::storage::test {
 
-inline constexpr std::array<std::pair<const char*, const char*>, 8> kQueueRules{{
+inline constexpr std::array<std::pair<const char*, const char*>, 9> kQueueRules{{
     {"a run that has ended, or is gone, holds a slot or a place",
      "SELECT q.run FROM queue_runs q LEFT JOIN task_runs t ON t.id = q.run"
      " WHERE q.state < 3 AND (t.id IS NULL OR t.ended_at IS NOT NULL)"},
@@ -23,6 +23,10 @@ inline constexpr std::array<std::pair<const char*, const char*>, 8> kQueueRules{
      "SELECT r.id FROM stack_runs r WHERE r.seq = 0 AND r.available_at = 253402300799000"
      " AND r.ended_at IS NULL"
      " AND NOT EXISTS (SELECT 1 FROM queue_runs q WHERE q.run = r.task_run_id AND q.state < 2)"},
+    {"a call is parked and its run does not wait",
+     "SELECT s.id FROM stack_runs s WHERE s.seq > 0 AND s.available_at = 253402300799000"
+     " AND s.ended_at IS NULL"
+     " AND NOT EXISTS (SELECT 1 FROM queue_runs q WHERE q.run = s.task_run_id AND q.state < 2)"},
     {"a queue counts wrongly, its place among all",
      "SELECT (SELECT count(*) FROM queues b WHERE b.task < a.task) FROM queues a"
      " WHERE a.running <> (SELECT count(*) FROM queue_runs q WHERE q.task = a.task"

@@ -30,7 +30,7 @@ class HistoryTest : public PgStoreTest {
         : link(options, postgres::read_conninfo(options).value(), clock),
           connection(std::get<std::unique_ptr<postgres::Connection>>(link.connect())),
           history(options.schema, options.strict, clock),
-          context{Statements(options.schema), clock, history, false} {
+          context{Statements(options.schema), clock, history, room_bell, false} {
       const auto error = history.begin(*connection);
       EXPECT_FALSE(error.has_value()) << error->message;
     }
@@ -42,6 +42,7 @@ class HistoryTest : public PgStoreTest {
     postgres::Link link;
     std::unique_ptr<postgres::Connection> connection;
     postgres::History history;
+    RoomBell room_bell;
     Context context;
     std::int64_t token = 1'000;
   };

@@ -23,7 +23,7 @@ struct CancelRequest {
 
 struct CancelRequested {
   // Cancelled at once: without grace, or because nothing of the run could see it: no slice of it is
-  // stored yet, or it is paused.
+  // stored yet, it is paused, or it waits in a queue.
   bool over = false;
   WallTime deadline;           // else: when it is going to be cancelled
   Millis left{0};              // until then

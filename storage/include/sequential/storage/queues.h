@@ -3,9 +3,10 @@
 // those that wait begins next. Same terms as Store (store.h).
 //
 // A run is in its task's queue if it was submitted with a queue key, or while the task had a limit
-// for all its runs (concurrency or rate). Only its beginning is held back: until it is admitted its
-// root stack run is not due (kParked). It counts from then until it has ended, whatever it does in
-// between (sleep, wait, be paused): a slot is about runs, not about slices.
+// for all its runs (concurrency or rate); likewise from each time that it is retried. Only its
+// beginning is held back: until it is admitted its root stack run is not due (kParked), nor are the
+// calls that a retried or forked run has to make again. It counts from then until it has ended,
+// whatever it does in between (sleep, wait, be paused): a slot is about runs, not about slices.
 //
 // Who begins next: the highest priority; among keys whose first waiting runs have the same, the key
 // that has waited longest since it was last admitted from, or since it began to wait; within a key
@@ -15,6 +16,7 @@
 // ended run leaves to be done, and what became due, is in rows that `queues_due` finds.
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -69,6 +71,7 @@ struct QueueDue {
 
 struct Admission {
   std::vector<Wake> admitted;     // in order; those handed off have work
+  std::vector<StackRunId> calls;  // of those, runnable now; the sweep finds the rest
   bool more = false;              // ask again at once
   std::optional<Millis> next_in;  // when time alone lets the next one begin, or may
 };
@@ -83,6 +86,9 @@ class Queues {
   // Admits what may begin, a bounded number. The first `claims_max` are claimed for `handoff`.
   virtual void admit(std::string task, std::optional<Lease> handoff, int claims_max,
                      Done<Admission>) = 0;
+  // Told, on any thread, of each task of which a run in its queue has ended here, after the commit.
+  // Empty: nobody; on return it is not being told any more.
+  virtual void on_room(std::function<void(const std::string& task)>) = 0;
   // The tasks with runs in their queue.
   virtual void queues_due(Done<std::vector<QueueDue>>) = 0;
   // Answers the limits as they are now.

@@ -61,6 +61,7 @@ struct Rewound {
   StackRunId root;
   bool existing = false;             // the fork's idempotency key was known: nothing was changed
   std::vector<StackRunId> runnable;  // the first of what can go on at once, the root first
+  bool queued = false;  // it is in its task's queue; it waits there if the root is not runnable
 };
 
 struct RunOrigin {

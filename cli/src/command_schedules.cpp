@@ -70,6 +70,7 @@ void print_schedule(Session& session, const json& s) {
   if (number_of(spec, "jitter_ms") > 0) {
     line("jitter", "up to " + show_duration_ms(number_of(spec, "jitter_ms")));
   }
+  if (has(spec, "queue_key")) line("queue key", text_of(spec, "queue_key"));
   if (has(spec, "input")) line("input", fit(spec["input"].dump(), 100));
   const std::int64_t last = number_of(s, "last_run_id");
   line("last run",
@@ -150,6 +151,7 @@ int schedules_set(Session& session, const ScheduleSetOptions& options) {
   if (options.input_with_tick) body.boolean("input_with_tick", true);
   if (options.version > 0) body.number("version", options.version);
   if (options.priority) body.number("priority", *options.priority);
+  if (!options.queue_key.empty()) body.string("queue_key", options.queue_key);
   if (!options.description.empty()) body.string("description", options.description);
   if (options.paused) body.boolean("paused", true);
   return print_answer(session, session.ask({.method = "PUT",

@@ -140,7 +140,7 @@ int keystore_list(Session& session, const std::string& name_space);
 int keystore_delete(Session& session, const std::string& name_space, const std::string& key);
 
 struct ScheduleSetOptions {
-  std::string name, task, cron, description;
+  std::string name, task, cron, description, queue_key;
   std::string time_zone = "UTC", overlap = "skip", catch_up = "latest";
   std::string jitter, catch_up_window;  // such as 30s; empty: the server's default
   std::string input;                    // as in RunOptions

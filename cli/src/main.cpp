@@ -469,6 +469,8 @@ class CommandLine {
         ->check(positive_number());
     set->add_option("--priority", o.priority, "Higher runs first")
         ->check(whole_number(-1'000, 1'000));
+    set->add_option("--queue-key", o.queue_key,
+                    "Its runs go one at a time with others of that key, in order");
     set->add_option("--description", o.description, "What it is for");
     set->add_flag("--paused", o.paused, "Start nothing until it is resumed");
     on(set, [this](Session& session) { return schedules_set(session, schedule_); });

@@ -126,6 +126,7 @@ SchedulerOptions scheduler_options(const config::Config& c, storage::Lease lease
   options.catch_up_max = c.schedules.catch_up_max;
   options.count_max = c.schedules.max;
   options.backfill_max = c.schedules.backfill_max;
+  options.cancel_grace = ms(c.limits.cancel_grace_ms);
   return options;
 }
 

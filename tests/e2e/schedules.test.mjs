@@ -9,7 +9,7 @@ import { endpointCode } from "../support/js/workspace.mjs";
 
 const EVERY_SECOND = "* * * * * *";
 const settings = (sink, more = {}) => ({
-  "engine.processes": 1, "store.sweep_ms": 1_000, "services.http.allow_hosts": [sink.host], ...more,
+  "engine.processes": 1, "store.sweep_ms": 1_000, "limits.cancel_grace_ms": 1_500, "services.http.allow_hosts": [sink.host], ...more,
 });
 
 const put = (node, name, schedule) => node.request("PUT", `/schedules/${name}`, { json: { task: "echo", ...schedule } });
@@ -173,6 +173,69 @@ describe(`schedules on ${STORE}`, () => {
     assert.deepEqual([answer.status, answer.json().field], [422, "tags.a"], answer.text);
   });
 
+  it("overlap cancel asks the run before to end: it tidies up, and the tick starts after its end", async () => {
+    await server.publish("tidy", sinkTask(`
+      try {
+        await sink("work");
+      } catch (error) {
+        await sink("tidied");
+        throw error;
+      }`));
+    sink.behave = ({ label }) => (label === "work" ? "hang" : undefined);
+    await make(server, "tidies", { task: "tidy", input: { url: sink.url }, cron: EVERY_SECOND, overlap: "cancel" });
+    await until("two to have tidied up", () => sink.count("tidied") >= 2);
+    await pause(server, "tidies");
+    const runs = await runsOf(server, "tidies");
+    const [first, second] = [await server.ended(runs[0].id), await server.get(`/runs/${runs[1].id}`)];
+    assert.equal(first.status, "cancelled");
+    assert.deepEqual([first.error.name, first.error.code, first.error.forced], ["CancelledError", "cancelled", undefined]);
+    assert.match(first.error.message, /by its schedule/);
+    assert.ok(Date.parse(second.created_at) >= Date.parse(first.ended_at));
+    for (const { id } of runs) await server.request("POST", `/runs/${id}/cancel`);
+    for (const { id } of runs) await server.ended(id);
+    sink.behave = undefined;
+  });
+
+  it("overlap cancel cancels a run that does not end within limits.cancel_grace_ms", async () => {
+    await server.publish("stubborn", sinkTask('for (;;) { try { await sink("stay"); } catch { await sink("stays"); } }'));
+    sink.behave = ({ label }) => (label === "stay" ? "hang" : undefined);
+    await make(server, "stubborn", { task: "stubborn", input: { url: sink.url }, cron: EVERY_SECOND, overlap: "cancel" });
+    await until("a second run", async () => (await runsOf(server, "stubborn")).length >= 2);
+    await pause(server, "stubborn");
+    const [first, ...rest] = await runsOf(server, "stubborn");
+    const ended = await server.ended(first.id);
+    assert.deepEqual([ended.status, ended.error.forced], ["cancelled", true]);
+    assert.ok(sink.count("stays") >= 1, "it was asked first");
+    for (const { id } of rest) await server.request("POST", `/runs/${id}/cancel`, { json: { force: true } });
+    for (const { id } of rest) await server.ended(id);
+    sink.behave = undefined;
+  });
+
+  it("a queue key: its runs go one at a time, however many ticks there are", async () => {
+    const held = gate();
+    sink.behave = () => held.passed.then(() => undefined);
+    const { spec } = await make(server, "in-line", {
+      task: "held", input: { url: sink.url, name: "in-line" }, cron: EVERY_SECOND, overlap: "allow", queue_key: "line",
+    });
+    assert.equal(spec.queue_key, "line");
+    await until("three runs", async () => (await runsOf(server, "in-line")).length >= 3);
+    await pause(server, "in-line");
+    const runs = await runsOf(server, "in-line");
+    const seen = await Promise.all(runs.map(({ id }) => server.get(`/runs/${id}`)));
+    for (const run of seen) assert.equal(run.queue_key, "line");
+    assert.deepEqual(seen.map(({ status }) => status), ["suspended_waiting_child", ...seen.slice(1).map(() => "queued")]);
+    assert.ok(seen.slice(1).every((run) => run.waiting_for === "queue"));
+    held.open();
+    sink.behave = undefined;
+    const ended = [];
+    for (const { id } of runs) ended.push(await server.ended(id));
+    for (let i = 1; i < ended.length; i++) assert.ok(Date.parse(ended[i].started_at) >= Date.parse(ended[i - 1].ended_at));
+    for (const queue_key of ["", "x".repeat(257), 7]) {
+      const wrong = await put(server, "wrong", { cron: "@daily", queue_key });
+      assert.deepEqual([wrong.status, wrong.json().field], [422, "queue_key"], wrong.text);
+    }
+  });
+
   it("trigger starts a run now, beside the ticks; the last one's end or overlap allow is needed", async () => {
     const held = gate();
     sink.behave = () => held.passed.then(() => undefined);
@@ -265,11 +328,12 @@ describe(`schedules on ${STORE}`, () => {
       const done = await runCli(server, ["schedules", ...args]);
       return { ...done, text: done.stdout + done.stderr };
     };
-    const set = await cli("set", "by-hand", "--task", "echo", "--cron", "0 */5 * * * *", "--tz", "Europe/Berlin", "--overlap", "queue", "--jitter", "30s", "--input", '{"n":1}');
+    const set = await cli("set", "by-hand", "--task", "echo", "--cron", "0 */5 * * * *", "--tz", "Europe/Berlin", "--overlap", "queue", "--jitter", "30s", "--queue-key", "nightly", "--input", '{"n":1}');
     assert.equal(set.code, 0, set.text);
     assert.match(set.stdout, /0 \*\/5 \* \* \* \*\s+Europe\/Berlin/);
+    assert.match(set.stdout, /queue key +nightly/);
     const { spec } = await server.get("/schedules/by-hand");
-    assert.deepEqual([spec.jitter_ms, spec.overlap, spec.input], [30_000, "queue", { n: 1 }]);
+    assert.deepEqual([spec.jitter_ms, spec.overlap, spec.queue_key, spec.input], [30_000, "queue", "nightly", { n: 1 }]);
     assert.match((await cli()).stdout, /by-hand\s+active\s+echo/);
     assert.match((await cli("show", "by-hand")).stdout, /next \(UTC\)/);
     assert.match((await cli("pause", "by-hand")).stdout, /paused/);

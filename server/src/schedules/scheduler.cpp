@@ -9,6 +9,7 @@
 #include "async.h"
 #include "background.h"
 #include "sequential/base/log.h"
+#include "sequential/storage/cancellation.h"
 
 namespace sequential::server {
 namespace {
@@ -18,7 +19,8 @@ constexpr int kBatch = 256;                 // schedules looked at together
 constexpr std::size_t kWatchedMax = 1'000;  // runs; the ends of others are found by the sweep
 constexpr Millis kWatchFor{600'000};
 constexpr const char* kOverlapError =
-    R"({"code":"cancelled","message":"cancelled by its schedule: the next tick has come"})";
+    R"({"name":"CancelledError","code":"cancelled",)"
+    R"("message":"cancelled by its schedule: the next tick has come"})";
 
 }  // namespace
 
@@ -122,7 +124,12 @@ net::awaitable<Result<void>> Scheduler::complete(storage::Submission& submission
   co_return success();
 }
 
-void Scheduler::take_up(storage::Submitted& submitted) {
+void Scheduler::take_up(const ScheduleSpec& spec, storage::Submitted& submitted) {
+  storage::Submission told;
+  told.task_name = spec.task;
+  told.queue_key = spec.queue_key;
+  if (options_.handoff) told.handoff = options_.lease;
+  processor_.queues().tell(told, submitted);
   if (submitted.work) {
     processor_.adopt(*std::exchange(submitted.work, std::nullopt));
   } else if (!submitted.existing) {
@@ -143,7 +150,7 @@ net::awaitable<Result<storage::ScheduleFired>> Scheduler::start(storage::Schedul
     store_.schedules()->fire(std::move(fire), std::move(done));
   };
   auto fired = co_await completes<Result<storage::ScheduleFired>>(std::move(write));
-  if (fired.has_value() && fired.value().submitted) take_up(*fired.value().submitted);
+  if (fired.has_value() && fired.value().submitted) take_up(spec, *fired.value().submitted);
   co_return fired;
 }
 
@@ -157,23 +164,27 @@ net::awaitable<Result<storage::Submitted>> Scheduler::submit(const std::string& 
     store_.submit(std::move(submission), std::move(done));
   };
   auto submitted = co_await completes<Result<storage::Submitted>>(std::move(write));
-  if (submitted.has_value()) take_up(submitted.value());
+  if (submitted.has_value()) take_up(spec, submitted.value());
   co_return submitted;
 }
 
+// Asks it to end; it is cancelled when its time is over. Each look asks again, which changes
+// nothing: the deadline never moves to a later time.
 net::awaitable<void> Scheduler::end_last_run(const storage::Schedule& schedule) {
+  storage::Cancellation* const cancellation = store_.cancellation();
+  if (cancellation == nullptr) co_return;
   const TaskRunId run = schedule.last_run;
-  auto write = [this, run](auto done) { store_.cancel(run, kOverlapError, std::move(done)); };
-  auto cancelled = co_await completes<Result<std::optional<storage::Wake>>>(std::move(write));
-  if (cancelled.has_error()) {
-    if (cancelled.error().code == Errc::conflict) co_return;  // it has ended meanwhile
-    log_warn("a schedule could not cancel its last run",
-             {{"schedule", schedule.name}, {"reason", cancelled.error().message}});
-    co_return;
+  storage::CancelRequest request{run, kOverlapError, options_.cancel_grace};
+  auto write = [cancellation, &request](auto done) {
+    cancellation->request_cancel(std::move(request), std::move(done));
+  };
+  auto asked = co_await completes<Result<storage::CancelRequested>>(std::move(write));
+  if (asked.has_value()) {
+    processor_.asked_to_end(run, std::move(asked).value());
+  } else if (asked.error().code != Errc::conflict) {  // else it has ended meanwhile
+    log_warn("a schedule could not ask its last run to end",
+             {{"schedule", schedule.name}, {"reason", asked.error().message}});
   }
-  processor_.forget(run);
-  if (cancelled.value()) processor_.wake(std::move(*cancelled.value()));
-  processor_.watch().ended(run);
 }
 
 // Looks again when one of them ends; whether there was one that was not watched yet.

@@ -29,6 +29,7 @@ struct SchedulerOptions {
   int catch_up_max = 1'000;
   int count_max = 10'000;    // of schedules
   int backfill_max = 1'000;  // runs of one request
+  Millis cancel_grace{30'000};  // of a run that is to end because the next tick has come
 };
 
 class Scheduler {
@@ -59,7 +60,7 @@ class Scheduler {
   net::awaitable<void> kick_at_end(TaskRunId run);
   bool watch(const std::vector<storage::Schedule>& blocked);
   net::awaitable<Result<void>> complete(storage::Submission& submission, const ScheduleSpec& spec);
-  void take_up(storage::Submitted& submitted);
+  void take_up(const ScheduleSpec& spec, storage::Submitted& submitted);
 
   storage::Store& store_;
   Processor& processor_;

@@ -18,6 +18,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr std::size_t kTagsMax = 4'096, kDescriptionMax = 1'000, kTaskMax = 128, kCronMax = 256;
+constexpr std::size_t kQueueKeyMax = 256;
 constexpr int kPriorityMax = 1'000;
 constexpr std::int64_t kDayMs = 24ll * 3'600'000;
 constexpr std::int64_t kWindowMinMs = 10'000;  // what is no later than this was not missed
@@ -90,6 +91,8 @@ Result<void> read_member(ScheduleSpec& spec, const std::string& name, const Json
   if (name == "input") return success();  // taken from the text
   if (name == "task") {
     SEQUENTIAL_TRY(spec.task, text(value, name, kTaskMax));
+  } else if (name == "queue_key") {
+    SEQUENTIAL_TRY(spec.queue_key, text(value, name, kQueueKeyMax));
   } else if (name == "description") {
     SEQUENTIAL_TRY(spec.description, text(value, name, kDescriptionMax));
   } else if (name == "version") {
@@ -110,8 +113,8 @@ Result<void> read_member(ScheduleSpec& spec, const std::string& name, const Json
   } else {
     return field_error(name,
                        "is not a member of a schedule; there are task, version, input, "
-                       "input_with_tick, tags, priority, description, cron, time_zone, overlap, "
-                       "jitter_ms, catch_up, catch_up_window_ms and paused");
+                       "input_with_tick, tags, priority, queue_key, description, cron, time_zone, "
+                       "overlap, jitter_ms, catch_up, catch_up_window_ms and paused");
   }
   return success();
 }
@@ -163,6 +166,7 @@ std::string spec_text(const ScheduleSpec& spec) {
   if (!spec.description.empty()) object.string("description", spec.description);
   if (!spec.tags.empty()) object.raw("tags", spec.tags);
   if (spec.priority != 0) object.number("priority", spec.priority);
+  if (!spec.queue_key.empty()) object.string("queue_key", spec.queue_key);
   object.string("overlap", storage::overlap_name(spec.overlap))
       .number("jitter_ms", spec.jitter.count())
       .string("catch_up", catch_up_name(spec.catch_up))
@@ -247,6 +251,7 @@ storage::Submission submission_of(const std::string& name, const ScheduleSpec& s
             .text();
   }
   submission.priority = spec.priority;
+  submission.queue_key = spec.queue_key;
   submission.seed = random_bytes(16);
   if (key) {
     submission.idempotency_key = kKeyMark + ("schedule/" + name + "/" + std::to_string(tick.ms));

@@ -28,6 +28,7 @@ struct ScheduleSpec {
   int version = 0;           // 0: the newest at each tick
   std::string input = "{}";  // JSON text, as it came
   std::string tags;          // JSON object text, or empty
+  std::string queue_key;     // of its runs, or empty
   int priority = 0;
   std::string cron, time_zone = "UTC";
   storage::Overlap overlap = storage::Overlap::skip;

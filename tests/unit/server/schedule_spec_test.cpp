@@ -20,7 +20,8 @@ TEST(ScheduleSpec, IsReadAsItWasWritten) {
   const auto spec = spec_with(
       R"(,"version":3,"input":{"a": "\ud800"},"tags":{"team":"x"},"priority":-4,)"
       R"("time_zone":"Europe/Berlin","overlap":"queue","jitter_ms":5000,"catch_up":"all",)"
-      R"("catch_up_window_ms":60000,"input_with_tick":true,"description":"d")");
+      R"("catch_up_window_ms":60000,"input_with_tick":true,"description":"d",)"
+      R"("queue_key":"nightly")");
   const auto again = read_spec(spec_text(spec), 1'000).value();
   EXPECT_EQ(spec_text(again), spec_text(spec));
   EXPECT_EQ(again.input, R"({"a": "\ud800"})");
@@ -28,6 +29,8 @@ TEST(ScheduleSpec, IsReadAsItWasWritten) {
   EXPECT_EQ(again.catch_up, CatchUp::all);
   EXPECT_EQ(again.jitter, Millis{5'000});
   EXPECT_TRUE(again.input_with_tick);
+  EXPECT_EQ(again.queue_key, "nightly");
+  EXPECT_EQ(submission_of("report", again, {kMinute}, true).queue_key, "nightly");
 }
 
 TEST(ScheduleSpec, NamesTheFieldThatIsWrong) {
@@ -41,6 +44,8 @@ TEST(ScheduleSpec, NamesTheFieldThatIsWrong) {
       {R"({"task":"t","cron":"@daily","jitter_ms":1.5})", "jitter_ms"},
       {R"({"task":"t","cron":"@daily","catch_up_window_ms":1})", "catch_up_window_ms"},
       {R"({"task":"t","cron":"@daily","tags":["a"]})", "tags"},
+      {R"({"task":"t","cron":"@daily","queue_key":""})", "queue_key"},
+      {R"({"task":"t","cron":"@daily","queue_key":7})", "queue_key"},
       {R"({"task":"t","cron":"@daily","timezone":"UTC"})", "timezone"},
       {R"([])", ""},
   };

@@ -88,15 +88,7 @@ int change(Session& session, const std::string& path, const std::string& body) {
 
 json bulk_body(const RunsChangeOptions& options, bool dry_run) {
   json filter = json::object();
-  const auto add = [&filter](const char* name, const std::string& value) {
-    if (!value.empty()) filter[name] = value;
-  };
-  add("task", options.task);
-  add("status", options.status);
-  add("after", options.after);
-  add("before", options.before);
-  add("tag", options.tag);
-  if (options.of_version > 0) filter["version"] = options.of_version;
+  for (const auto& [name, value] : options.filter) filter[name].push_back(value);
   json body{{"action", options.action}, {"filter", filter}, {"dry_run", dry_run}};
   if (options.version > 0) body["version"] = options.version;
   return body;
@@ -194,10 +186,7 @@ int print_totals(Session& session, const RunsChangeOptions& options, const Total
 }
 
 int change_many(Session& session, const RunsChangeOptions& options) {
-  const bool filtered = !options.task.empty() || !options.status.empty() ||
-                        !options.after.empty() || !options.before.empty() ||
-                        !options.tag.empty() || options.of_version > 0;
-  if (!filtered && !options.all) {
+  if (options.filter.empty() && !options.all) {
     return session.usage("give the number of a run, a filter such as --task NAME, or --all");
   }
   Totals counted;

@@ -79,9 +79,10 @@ std::string head_of(Session& session, const json& run) {
   }
   out += row("calls", grouped(number_of(run, "calls")));
   out += row("logs", grouped(number_of(run, "logs")));
-  out += row("parent", has(run, "parent_run_id") ? "run " + text_of(run, "parent_run_id") +
-                                                       ", call " + text_of(run, "parent_seq")
-                                                 : "");
+  std::string parent;
+  if (has(run, "parent_run_id")) parent = "run " + text_of(run, "parent_run_id");
+  if (has(run, "parent_seq")) parent += ", call " + text_of(run, "parent_seq");
+  out += row("parent", parent);
   out += row("children", children_of(session, run));
   out += row("waits for",
              has(run, "waiting_on_stack_run_id")

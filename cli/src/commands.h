@@ -89,8 +89,7 @@ struct RunsChangeOptions {
   int version = 0;         // to go on with
   std::int64_t call = 0;   // retry: from this failed call
   bool unknown_again = false;
-  std::string task, status, after, before, tag;
-  int of_version = 0;
+  RunsFilter filter;
   std::int64_t limit = 0;  // 0: all
   bool all = false, dry_run = false, yes = false;
 };

@@ -239,14 +239,15 @@ class CommandLine {
   }
 
   // What GET /runs can be asked for.
-  static void add_filter(CLI::App* command, RunsFilter& filter) {
+  static void add_filter(CLI::App* command, RunsFilter& filter,
+                         const char* version_flag = "--task-version") {
     struct Option {
       const char *flag, *name, *help, *type;
     };
-    constexpr Option kOptions[] = {
+    const Option options[] = {
         {"--status", "status", "Only runs in this status, or in these, with commas", "STATUS"},
         {"--task", "task", "Only runs of this task; NAME* is of all that begin so", "NAME"},
-        {"--task-version", "version", "Only runs of this version", "N"},
+        {version_flag, "version", "Only runs of this version", "N"},
         {"--tag", "tag", "Only runs with this tag; may be given several times", "KEY[:VALUE]"},
         {"--created-after", "created_after", "Only runs created then or later (UTC)", "TIME"},
         {"--created-before", "created_before", "Only runs created before", "TIME"},
@@ -259,7 +260,7 @@ class CommandLine {
         {"--parent", "parent", "Only runs that this run has started", "ID"},
         {"--idempotency-key", "idempotency_key", "The run with this key", "KEY"},
     };
-    for (const Option& option : kOptions) {
+    for (const Option& option : options) {
       command
           ->add_option_function<std::vector<std::string>>(
               option.flag,
@@ -365,21 +366,18 @@ class CommandLine {
                         "Also make calls again whose outcome is not known")->needs(id);
     }
     if (action == "cancel") add_cancel_options(*command, *id);
-    const auto filter = [&](const char* name, auto& target, const char* help) {
-      return command->add_option(name, target, help)->excludes(id);
-    };
-    filter("--task", o.task, "Runs of this task");
-    filter("--status", o.status, "Runs in this status");
-    filter("--of-version", o.of_version, "Runs of this version");
-    filter("--after", o.after, "Created at or after this time (UTC)");
-    filter("--before", o.before, "Created before this time (UTC)");
-    filter("--tag", o.tag, "Runs with this tag: NAME or NAME=VALUE");
-    filter("--limit", o.limit, "At most so many")->check(positive_number());
+    add_filter(command, o.filter, "--of-version");
+    command->add_option("--limit", o.limit, "At most so many")
+        ->excludes(id)
+        ->check(positive_number());
     command->add_flag("--all", o.all, "Whatever the run")->excludes(id);
     command->add_flag("--dry-run", o.dry_run, "Only count them")->excludes(id);
     command->add_flag("--yes", o.yes, "Do not ask");
     on(command, [this, action](Session& session) {
       change_.action = action;
+      if (change_.id != 0 && !change_.filter.empty()) {
+        return session.usage("give the number of a run or a filter, not both");
+      }
       if (action != "cancel" || change_.id == 0) return runs_change(session, change_);
       cancel_.id = change_.id;
       return runs_cancel(session, cancel_);

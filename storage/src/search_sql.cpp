@@ -157,6 +157,9 @@ void SearchSql::drive(Text& text, IdWindow window, std::int64_t limit) const {
     case Driver::status:
       return drive_by_status(text, window, limit);
     case Driver::parent:
+      id = "child_run";
+      text << "SELECT child_run AS id FROM ";
+      break;
     case Driver::tag:
       id = "task_run_id";
       text << "SELECT task_run_id AS id FROM ";
@@ -172,7 +175,7 @@ void SearchSql::drive(Text& text, IdWindow window, std::int64_t limit) const {
     text.bytes(tag.key) << " AND value = ";
     text.bytes(tag.value);
   } else if (driver_ == Driver::parent) {
-    text.table("run_children").condition() << "parent_run = ";
+    text.table("child_tasks").condition() << "parent_run = ";
     text.value(query_.parent.value);
   } else if (driver_ == Driver::task) {
     text.table("task_runs") << (sqlite ? " INDEXED BY task_runs_name" : "");
@@ -273,7 +276,7 @@ void SearchSql::conditions(Text& text) const {
   bytes("t.queue_key", query_.queue_key);
   if (query_.parent && driver_ != Driver::parent) {
     text.condition() << "EXISTS (SELECT 1 FROM ";
-    text.table("run_children") << " p WHERE p.task_run_id = t.id AND p.parent_run = ";
+    text.table("child_tasks") << " p WHERE p.child_run = t.id AND p.parent_run = ";
     text.value(query_.parent.value) << ")";
   }
   for (const TagMatch& tag : query_.tags) tag_condition(text, tag);

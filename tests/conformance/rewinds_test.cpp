@@ -2,6 +2,9 @@
 
 #include "sequential/storage/rewinds.h"
 
+#include <optional>
+
+#include "sequential/storage/cancellation.h"
 #include "support/store_test.h"
 
 namespace sequential::storage::test {
@@ -345,6 +348,122 @@ TEST_P(RewindsTest, ARewindSurvivesARestart) {
   EXPECT_EQ(database_->damage(), "");
   EXPECT_EQ(store().due(9).value().ids,
             (std::vector<StackRunId>{failed.root, failed.works[2].grant.id}));
+}
+
+// --- what had been given up, and requests to end -------------------------------------------------
+
+class RewoundRequests : public RewindsTest {
+ protected:
+  // Call 1 succeeded (position 1), then 2 and 3 were made; the run was asked to end (2), made 4
+  // upon that, which failed (3), and failed with it.
+  struct Asked {
+    TaskRunId run;
+    StackRunId root;
+    std::vector<Work> works;
+  };
+  Asked asked_run() {
+    const Running running = start();
+    Asked asked{running.run, running.root, suspend(running.grant, 1, 1, 0)};
+    Grant root = record(outcome_of(asked.works[0].grant, "1")).wake->work->grant;
+    for (auto& work : suspend(root, 2, 2, 1)) asked.works.push_back(std::move(work));
+    Answer<CancelRequested> answer;
+    store_->cancellation()->request_cancel({asked.run, "{\"code\":\"cancelled\"}", Millis{5'000}},
+                                           answer.done());
+    EXPECT_FALSE(answer.get().value().over);
+    root = store().claim(asked.root, lease_of("a")).value().value().grant;
+    asked.works.push_back(suspend(root, 4, 1, 2)[0]);
+    root = record(failure_of(asked.works[3].grant, "{\"code\":\"down\"}")).wake->work->grant;
+    EXPECT_TRUE(store()
+                    .commit_slice(end_of(root, SliceEnd::failed, "{\"code\":\"down\"}", 3))
+                    .has_value());
+    clock_.advance(Millis{5'000});
+    return asked;
+  }
+  std::optional<Cancelling> cancelling(TaskRunId run) {
+    Answer<std::optional<Cancelling>> answer;
+    store_->cancellation()->cancelling(run, answer.done());
+    return answer.get().value();
+  }
+  std::vector<TaskRunId> overdue() {
+    Answer<CancelsDue> answer;
+    store_->cancellation()->cancels_due(10, answer.done());
+    return answer.get().value().runs;
+  }
+  Retry retry_of(TaskRunId run, RewindTo point, std::vector<std::int64_t> dropped) {
+    Retry wish{run, point};
+    wish.dropped = std::move(dropped);
+    return wish;
+  }
+};
+SEQUENTIAL_ON_EVERY_BACKEND(RewoundRequests);
+
+TEST_P(RewoundRequests, ARequestFromBeforeThePointIsReplayedInItsPlaceAndHasNoDeadline) {
+  const Asked asked = asked_run();
+  ASSERT_TRUE(retry(retry_of(asked.run, to(2, 4), {2, 3})).has_value());
+  EXPECT_FALSE(cancelling(asked.run).has_value());
+  EXPECT_TRUE(overdue().empty());
+  const auto journal = outcomes(asked.run);
+  ASSERT_EQ(journal.size(), 2u);
+  EXPECT_EQ(journal[1].seq, 0);
+  EXPECT_EQ(journal[1].delivered_as, 2);
+  EXPECT_EQ(store().journal(asked.run, -1, 10'000).value().rows.at(0).seq, 0);
+  // What the request cut off stays so; what failed after it is made again.
+  EXPECT_EQ(status_of(asked.works[1].grant.id), StackStatus::cancelled);
+  EXPECT_EQ(status_of(asked.works[2].grant.id), StackStatus::cancelled);
+  const Work again = store().claim(asked.works[3].grant.id, lease_of("a")).value().value();
+  EXPECT_EQ(record(outcome_of(again.grant, "4")).delivered_as, 3);
+  reopen();
+  EXPECT_EQ(outcomes(asked.run).size(), 3u);
+  EXPECT_FALSE(cancelling(asked.run).has_value());
+}
+
+TEST_P(RewoundRequests, ARequestFromAfterThePointIsForgottenAndMayBeMadeAnew) {
+  const Asked asked = asked_run();
+  ASSERT_TRUE(retry(retry_of(asked.run, to(1, 3), {})).has_value());
+  EXPECT_FALSE(cancelling(asked.run).has_value());
+  EXPECT_TRUE(overdue().empty());
+  EXPECT_EQ(outcomes(asked.run).size(), 1u);
+  EXPECT_EQ(store().journal(asked.run, -1, 10'000).value().rows.at(0).seq, 1);
+  EXPECT_EQ(status_of(asked.works[1].grant.id), StackStatus::pending);
+  EXPECT_EQ(status_of(asked.works[2].grant.id), StackStatus::pending);
+  Answer<CancelRequested> answer;
+  store_->cancellation()->request_cancel({asked.run, "{}", Millis{7'000}}, answer.done());
+  EXPECT_EQ(answer.get().value().deadline, clock_.now() + Millis{7'000});
+  EXPECT_EQ(outcomes(asked.run).size(), 2u);
+}
+
+TEST_P(RewoundRequests, ARunRetriedPastItsRequestCanBeGivenATimeToEndAgain) {
+  const Asked asked = asked_run();
+  ASSERT_TRUE(retry(retry_of(asked.run, to(2, 4), {2, 3})).has_value());
+  Answer<CancelRequested> answer;
+  store_->cancellation()->request_cancel({asked.run, "{}", Millis{7'000}}, answer.done());
+  EXPECT_EQ(answer.get().value().deadline, clock_.now() + Millis{7'000});
+  EXPECT_EQ(outcomes(asked.run).size(), 2u) << "the journal has one request";
+  clock_.advance(Millis{7'000});
+  EXPECT_EQ(overdue(), std::vector<TaskRunId>{asked.run});
+}
+
+TEST_P(RewoundRequests, AForkTakesAlongTheRequestAndWhatWasGivenUpByThen) {
+  const Asked asked = asked_run();
+  Fork wish = fork_of(asked.run, to(2, 4));
+  wish.dropped = {2, 3};
+  const Rewound forked = fork(wish).value();
+  const auto journal = outcomes(forked.run);
+  ASSERT_EQ(journal.size(), 2u);
+  EXPECT_EQ(journal[1].seq, 0);
+  EXPECT_EQ(journal[1].payload, "{\"code\":\"cancelled\"}");
+  const auto calls = stack(forked.run);
+  EXPECT_EQ(calls[2].status, StackStatus::cancelled);
+  EXPECT_EQ(calls[3].status, StackStatus::cancelled);
+  EXPECT_EQ(calls[4].status, StackStatus::pending);
+  EXPECT_EQ(forked.runnable, (std::vector<StackRunId>{forked.root, calls[4].id}));
+  EXPECT_FALSE(cancelling(forked.run).has_value());
+  clock_.advance(Millis{60'000});
+  EXPECT_TRUE(overdue().empty());
+
+  const Rewound earlier = fork(fork_of(asked.run, to(1, 3))).value();
+  EXPECT_EQ(outcomes(earlier.run).size(), 1u);
+  EXPECT_EQ(stack(earlier.run)[2].status, StackStatus::pending);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <set>
 #include <thread>
 
+#include "sequential/storage/children.h"
 #include "support/store_test.h"
 
 namespace sequential::storage::test {
@@ -37,6 +38,16 @@ class SearchTest : public StoreTest {
       if (!one.next) return ids;
       after = one.next;
     }
+  }
+  Running child_of(const Work& call) {
+    ChildStart wish;
+    wish.call = call.grant;
+    wish.submission = submission();
+    wish.submission.handoff = lease_of("a");
+    Answer<Submitted> answer;
+    store_->children()->start_child(wish, answer.done());
+    const Submitted child = answer.get().value();
+    return {child.run, child.root, child.work.value().grant};
   }
   RunCount count(const RunQuery& query, int rows_max = kRowsMax) {
     Answer<RunCount> answer;
@@ -213,9 +224,7 @@ TEST_P(SearchTest, EveryFilterFindsWhatItNamesAndNothingElse) {
 TEST_P(SearchTest, ChildrenAreFoundByTheirParent) {
   const Running parent = start();
   const Work call = issue(parent, 1, 1)[0];
-  Submission s = submission();
-  s.parent_stack_run_id = call.grant.id;
-  const auto child = store().submit(s).value().run;
+  const auto child = child_of(call).run;
   RunQuery query;
   query.parent = parent.run;
   EXPECT_EQ(all(query), Ids{child.value});
@@ -350,11 +359,7 @@ TEST_P(SearchTest, ARunTakesItsChildrenAlongAndWaitsForThoseThatHaveNotEnded) {
   const Running parent = start();
   const auto works = issue(parent, 1, 3);
   std::vector<Running> children;
-  for (const Work& work : works) {
-    Submission s = submission();
-    s.parent_stack_run_id = work.grant.id;
-    children.push_back(start(s));
-  }
+  for (const Work& work : works) children.push_back(child_of(work));
   ASSERT_TRUE(store().cancel(parent.run, "{}").has_value());
   ASSERT_TRUE(store().cancel(children[0].run, "{}").has_value());
   ASSERT_TRUE(store().cancel(children[1].run, "{}").has_value());

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 import { cli } from "../support/js/cli.mjs";
 import { Server } from "../support/js/server.mjs";
-import { openSink, SINK_CLIENT, sinkTask } from "../support/js/sink.mjs";
+import { gate, openSink, SINK_CLIENT, sinkTask } from "../support/js/sink.mjs";
 import { until } from "../support/js/wait.mjs";
 
 const ONCE = `{ retry: { attempts: 1 } }`;
@@ -146,6 +146,29 @@ describe("rewinds", () => {
       assert.deepEqual(arrivals(id), ["before", "checked", "checked"]);
     });
 
+    it("a run that failed after it was asked to end is not asked any more, and what that cut off stays so", async () => {
+      const held = gate();
+      sink.behave = (entry) => (entry.label === "asked-work" ? held.passed
+        : entry.label === "asked-fix" && entry.arrival === 1 ? "drop" : undefined);
+      await server.publish("asked", sinkTask(`
+        const timer = setTimeout(() => undefined, 3_600_000);
+        clearTimeout(timer);
+        try { await sink("asked-work"); } catch { await sink("asked-fix", ${ONCE}); }
+        await services.timer.sleep(1);
+        return task.signal.aborted;`));
+      const id = await server.submit("asked", { url: sink.url });
+      await until("the call to arrive", () => sink.count("asked-work") === 1);
+      await ok(`/runs/${id}/cancel`, { grace_ms: 60_000 });
+      assert.equal((await server.ended(id)).status, "failed");
+      const run = await ok(`/runs/${id}/retry`);
+      assert.equal(run.cancelling, undefined);
+      const ended = await server.ended(id);
+      assert.deepEqual([ended.status, ended.result], ["completed", true]);
+      assert.deepEqual(arrivals(id).sort(), ["asked-fix", "asked-fix", "asked-work"]);
+      const fork = await ok(`/runs/${id}/fork`, { at: { position: 2 } }, 201);
+      assert.deepEqual([(await server.ended(fork.id)).result, sink.count("asked-work")], [true, 1]);
+      held.open();
+    });
     it("a cancelled run goes on where it was", async () => {
       sink.behave = undefined;
       await server.publish("sleeper", sinkTask(`await sink("a"); await services.timer.sleep(input.ms); await sink("b"); return "ok";`));
@@ -270,7 +293,7 @@ module.exports = async (input) => {
       const filter = { task: "flaky" };
       const count = await ok("/runs/bulk", { action: "retry", filter, dry_run: true });
       assert.deepEqual([count.matched, count.done, count.next], [12, 0, null]);
-      const part = await ok("/runs/bulk", { action: "retry", filter: { ...filter, tag: "group=a" }, limit: 4 });
+      const part = await ok("/runs/bulk", { action: "retry", filter: { ...filter, tag: "group:a" }, limit: 4 });
       assert.deepEqual([part.matched, part.done, part.failures], [4, 4, 0]);
       assert.ok(part.next);
       const unasked = await cli(server, ["runs", "retry", "--task", "flaky"]);
@@ -295,7 +318,12 @@ module.exports = async (input) => {
     it("a bad request names what is wrong", async () => {
       await refused("/runs/bulk", { action: "explode", filter: {} }, 422, "invalid_field");
       await refused("/runs/bulk", { action: "cancel" }, 422, "invalid_field");
-      await refused("/runs/bulk", { action: "cancel", filter: { after: "yesterday" } }, 422, "invalid_field");
+      await refused("/runs/bulk", { action: "cancel", filter: { created_after: "yesterday" } }, 422, "invalid_field");
+      const bulk = await post("/runs/bulk", { action: "cancel", filter: { after: "2026-01-31" } });
+      const list = await server.request("GET", "/runs?after=2026-01-31");
+      assert.deepEqual([bulk.status, bulk.json().detail], [list.status, list.json().detail]);
+      const both = await cli(server, ["runs", "cancel", "1", "--task", "flaky"]);
+      assert.equal(both.code, 2, both.stdout);
     });
   });
 });

@@ -19,6 +19,25 @@ const DETACH = sinkTask(`
   const { runId } = await startTask("tree", { ...input, levels: 0, name: "loose" });
   return runId;`);
 
+/** Works until it is cancelled, and so do the runs below it; then each cleans up. */
+const CLEANER = sinkTask(`
+  try {
+    const below = Array.from({ length: input.below ?? 0 }, (_, i) => callTask("cleaner", { url: input.url, name: String(i) }));
+    await Promise.all([sink("work-" + input.name), ...below]);
+  } finally {
+    await sink("cleanup-" + input.name);
+  }`);
+/** Fails the first time with a child at work; the second time it needs none. */
+const FAILS = sinkTask(`
+  try {
+    await sink("first", { retry: { attempts: 1 } });
+  } catch (error) {
+    callTask("cleaner", { url: input.url, name: "child" });
+    await sink("failing");
+    throw error;
+  }
+  return "done";`);
+
 /** The name of every run of the tree. */
 function names(name = "t", levels = LEVELS) {
   if (levels === 0) return [name];
@@ -113,6 +132,55 @@ describe(`F71 child tasks on ${STORE}`, () => {
     leaves.open();
     await server.check({ sink, arrivalsMax: 2 });
     assert.deepEqual(server.query((query) => query("SELECT * FROM child_cancels")), []);
+  }));
+
+  for (const faults of ["cancel.after_commit=kill9", "orphans.before_commit=kill9@2", "orphans.after_commit=kill9@1"]) {
+    it(`children are asked to end with their parent, and clean up: ${faults}`, { timeout: 60_000 }, () => withWorld({}, async (world) => {
+      const { sink, server } = world;
+      const leaves = gate();
+      sink.behave = ({ label }) => (label.startsWith("work") ? leaves.passed : undefined);
+      await server.start({ faults });
+      await server.publish("cleaner", CLEANER);
+      const id = await server.submit("cleaner", { url: sink.url, name: "top", below: 3 });
+      await until("every run at work", () => sink.entries.filter(({ label }) => label.startsWith("work")).length === 4);
+      await server.request("POST", `/runs/${id}/cancel`).catch(() => {});  // it may die before it answers
+      await server.crashed();
+      await server.start();
+      await server.request("POST", `/runs/${id}/cancel`);  // it may have died before it was stored
+      const runs = await until("all to be cancelled", async () => {
+        const all = await allRuns(server);
+        return all.every(({ status }) => status === "cancelled") && all;
+      });
+      assert.equal(runs.length, 4);
+      for (const run of runs) assert.equal((await server.run(run.id)).error.forced, undefined);
+      for (const name of ["top", "0", "1", "2"]) assert.equal(new Set(sink.of(`cleanup-${name}`).map(({ key }) => key)).size, 1, name);
+      assert.deepEqual(server.query((query) => query("SELECT * FROM child_cancels")), []);
+      leaves.open();
+      await server.check({ sink, arrivalsMax: 2 });
+    }));
+  }
+
+  it("kill -9 after a retry that removed a child's call: it is asked to end", { timeout: 60_000 }, () => withWorld({}, async (world) => {
+    const { sink, server } = world;
+    const leaves = gate();
+    let begun = 0;
+    sink.behave = ({ label }) => (label === "first" && begun++ === 0 ? "drop" : label === "work-child" && leaves.passed);
+    await server.start({ faults: "rewind.after_commit=kill9" });
+    await server.publish("cleaner", CLEANER);
+    await server.publish("fails", FAILS);
+    const id = await server.submit("fails", { url: sink.url });
+    await until("the child at work", () => sink.count("work-child") === 1);
+    assert.equal((await server.ended(id)).status, "failed");
+    await server.request("POST", `/runs/${id}/retry`).catch(() => {});
+    await server.crashed();
+    await server.start();
+    const [former] = (await server.get(`/runs?parent=${id}`)).runs;
+    assert.equal((await server.ended(former.id)).status, "cancelled");
+    assert.equal(sink.count("cleanup-child"), 1);
+    leaves.open();
+    assert.equal((await server.ended(id)).result, "done");
+    assert.deepEqual(server.query((query) => query("SELECT * FROM child_cancels")), []);
+    await server.check();
   }));
 
   it("kill -9 after a detached start, before it is recorded: one run", { timeout: 60_000 }, () => withWorld({}, async (world) => {

@@ -1,15 +1,16 @@
 // POST /runs/bulk: one action on many runs, page by page, for a bounded time per request.
 
-#include <algorithm>
-#include <array>
-#include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "async.h"
 #include "routes/rewinds.h"
 #include "routes/render.h"
 #include "routes/run_actions.h"
+#include "routes/run_query.h"
 #include "sequential/base/json_text.h"
 
 namespace sequential::server {
@@ -24,19 +25,9 @@ constexpr Millis kBudget{3'000};           // of one request; then it says where
 
 enum class Action { cancel, pause, resume, retry };
 
-// Which runs. The only place that knows what a filter may say.
-struct BulkFilter {
-  storage::RunFilter stored;  // what the store looks for
-  int version = 0;
-  std::optional<std::int64_t> after_ms, before_ms;  // created_at
-  std::string tag;
-
-  bool takes(const storage::TaskRun& run) const;
-};
-
 struct Bulk {
   Action action = Action::cancel;
-  BulkFilter filter;
+  RunsAsked runs;
   std::int64_t limit = kLimitDefault;
   bool dry_run = false;
   RetryAsk retry;  // and the version to resume on
@@ -46,79 +37,11 @@ Error field_error(std::string field, std::string why) {
   return Error{Errc::invalid_field, field + " " + why, field};
 }
 
-// "k=v" or "k" of an object, an item of a list.
-bool has_tag(const std::string& tags, const std::string& wanted) {
-  const Json parsed = Json::parse(tags, nullptr, false);
-  if (parsed.is_array()) return std::find(parsed.begin(), parsed.end(), wanted) != parsed.end();
-  if (!parsed.is_object()) return false;
-  if (parsed.contains(wanted)) return true;
-  const std::size_t equals = wanted.find('=');
-  if (equals == std::string::npos) return false;
-  const auto found = parsed.find(wanted.substr(0, equals));
-  if (found == parsed.end()) return false;
-  const std::string value = wanted.substr(equals + 1);
-  return found->is_string() ? found->get<std::string>() == value : found->dump() == value;
-}
-
-bool BulkFilter::takes(const storage::TaskRun& run) const {
-  return (version == 0 || run.task_version == version) &&
-         (!after_ms || run.created_at.ms >= *after_ms) &&
-         (!before_ms || run.created_at.ms < *before_ms) && (tag.empty() || has_tag(run.tags, tag));
-}
-
-// 2026-01-31, 2026-01-31T12:00 or …:00, each with or without Z: UTC.
-std::optional<std::int64_t> time_of(const std::string& text) {
-  std::tm utc{};
-  for (const char* form : {"%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"}) {
-    utc = {};
-    const char* rest = ::strptime(text.c_str(), form, &utc);
-    if (rest == nullptr) continue;
-    std::int64_t ms = 0;
-    if (*rest == '.') {
-      for (int digits = 0; *++rest >= '0' && *rest <= '9'; ++digits) {
-        if (digits < 3) ms = ms * 10 + (*rest - '0');
-      }
-    }
-    if (*rest == 'Z') ++rest;
-    if (*rest == '\0') return static_cast<std::int64_t>(::timegm(&utc)) * 1'000 + ms;
-  }
-  return std::nullopt;
-}
-
 Result<std::int64_t> whole(const Json& value, const std::string& field, std::int64_t min,
                            std::int64_t max) {
   if (value.is_number_integer() && value >= min && value <= max) return value.get<std::int64_t>();
   return field_error(
       field, "must be a whole number from " + std::to_string(min) + " to " + std::to_string(max));
-}
-
-Result<void> read_filter(BulkFilter& filter, const std::string& name, const Json& value) {
-  const std::string field = "filter." + name;
-  if (name == "version") {
-    SEQUENTIAL_TRY(const auto version, whole(value, field, 1, 1'000'000'000));
-    filter.version = static_cast<int>(version);
-    return success();
-  }
-  if (!value.is_string() || value.get<std::string>().empty()) {
-    return field_error(field, "must be a text");
-  }
-  const auto text = value.get<std::string>();
-  if (name == "task") {
-    filter.stored.task_name = text;
-  } else if (name == "status") {
-    filter.stored.status = storage::run_status_from(text);
-    if (!filter.stored.status) return field_error(field, "is not the name of a status");
-  } else if (name == "tag") {
-    filter.tag = text;
-  } else if (name == "after" || name == "before") {
-    const auto time = time_of(text);
-    if (!time) return field_error(field, "must be a time such as 2026-01-31T12:00:00Z");
-    (name == "after" ? filter.after_ms : filter.before_ms) = *time;
-  } else {
-    return field_error(field,
-                       "is not known; there are task, status, version, after, before and tag");
-  }
-  return success();
 }
 
 std::optional<Action> action_from(const std::string& name) {
@@ -134,11 +57,6 @@ Result<void> read_member(Bulk& bulk, const std::string& name, const Json& value)
     const auto action = action_from(value.is_string() ? value.get<std::string>() : "");
     if (!action) return field_error(name, "must be cancel, pause, resume or retry");
     bulk.action = *action;
-  } else if (name == "filter") {
-    if (!value.is_object()) return field_error(name, "must be an object");
-    for (const auto& [key, part] : value.items()) {
-      SEQUENTIAL_TRY(read_filter(bulk.filter, key, part));
-    }
   } else if (name == "limit") {
     SEQUENTIAL_TRY(bulk.limit, whole(value, name, 1, kLimitMax));
   } else if (name == "dry_run") {
@@ -150,8 +68,8 @@ Result<void> read_member(Bulk& bulk, const std::string& name, const Json& value)
   } else if (name == "next") {
     const auto id = parse_id(value.is_string() ? value.get<std::string>() : "");
     if (id.has_error()) return field_error(name, "must be the next of an answer before");
-    bulk.filter.stored.before = TaskRunId{id.value()};
-  } else {
+    bulk.runs.cursor = TaskRunId{id.value()};
+  } else if (name != "filter") {
     return field_error(name,
                        "is not a member of this request; there are action, filter, limit, "
                        "dry_run, version and next");
@@ -163,17 +81,20 @@ Result<Bulk> read_bulk(const std::string& body) {
   SEQUENTIAL_TRY(check_json(body, DuplicateKeys::refuse));
   const Json parsed = Json::parse(body, nullptr, false);
   if (!parsed.is_object()) return Error{Errc::invalid_field, "the body must be a JSON object"};
-  Bulk bulk;
-  for (const auto& [name, value] : parsed.items()) {
-    SEQUENTIAL_TRY(read_member(bulk, name, value));
-  }
   if (!parsed.contains("action")) return field_error("action", "is missing");
   if (!parsed.contains("filter")) {
     return field_error("filter", "is missing; {} means every run");
   }
-  auto& status = bulk.filter.stored.status;
-  if (!status && bulk.action == Action::resume) status = storage::RunStatus::paused;
-  if (!status && bulk.action == Action::retry) status = storage::RunStatus::failed;
+  Bulk bulk;
+  SEQUENTIAL_TRY(const auto filter, parameters_of_filter(json_member(body, "filter")));
+  SEQUENTIAL_TRY(bulk.runs, runs_asked(filter, false));
+  for (const auto& [name, value] : parsed.items()) {
+    SEQUENTIAL_TRY(read_member(bulk, name, value));
+  }
+  bulk.runs.limit = kPage;
+  auto& statuses = bulk.runs.query.statuses;
+  if (statuses.empty() && bulk.action == Action::resume) statuses = {storage::RunStatus::paused};
+  if (statuses.empty() && bulk.action == Action::retry) statuses = {storage::RunStatus::failed};
   return bulk;
 }
 
@@ -227,17 +148,19 @@ bool is_transient(Errc code) {
 net::awaitable<Result<Progress>> go_through(RouteContext& context, Bulk& bulk) {
   const MonoTime deadline = context.clock.monotonic() + kBudget;
   Progress progress;
-  auto& filter = bulk.filter.stored;
-  filter.limit = kPage;
+  RunsAsked& asked = bulk.runs;
   for (bool got_past_one = false;;) {
-    auto read = [&context, &filter](auto done) { context.store.runs(filter, std::move(done)); };
-    const auto page = co_await completes<Result<std::vector<storage::TaskRun>>>(std::move(read));
+    auto read = [&context, &asked](auto done) {
+      context.store.search()->find_runs(asked.query, asked.cursor, asked.limit,
+                                        context.options.search_rows_max, std::move(done));
+    };
+    const auto page = co_await completes<Result<storage::RunPage>>(std::move(read));
     if (page.has_error()) {
       if (!got_past_one) co_return page.error();
-      progress.next = filter.before;
+      progress.next = asked.cursor;
       co_return progress;
     }
-    for (const auto& run : page.value()) {
+    for (const auto& run : page.value().runs) {
       const TaskRunId from_here(run.id.value + 1);
       if (!context.ready && !got_past_one) {
         co_return Error{Errc::shutting_down, "the server is stopping"};
@@ -247,7 +170,7 @@ net::awaitable<Result<Progress>> go_through(RouteContext& context, Bulk& bulk) {
         progress.next = from_here;
         co_return progress;
       }
-      if (bulk.filter.takes(run) && applies(bulk.action, run.status)) {
+      if (applies(bulk.action, run.status)) {
         Result<void> acted = success();
         if (!bulk.dry_run) acted = co_await act(context, bulk, run.id);
         if (acted.has_error() && is_transient(acted.error().code)) {
@@ -261,8 +184,12 @@ net::awaitable<Result<Progress>> go_through(RouteContext& context, Bulk& bulk) {
       }
       got_past_one = true;
     }
-    if (static_cast<int>(page.value().size()) < kPage) co_return progress;
-    filter.before = page.value().back().id;
+    asked.cursor = page.value().next;
+    if (!asked.cursor) co_return progress;
+    if (context.clock.monotonic() >= deadline) {
+      progress.next = asked.cursor;
+      co_return progress;
+    }
   }
 }
 

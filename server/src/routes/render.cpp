@@ -166,9 +166,9 @@ std::string render_end(const storage::TaskRun& run, const storage::RunState& sta
 std::string render_run(const storage::RunView& view) {
   JsonObject object = run_head(view.run, view.in_queue);
   if (view.parent) {
-    object.number("parent_run_id", view.parent->parent.value)
-        .number("parent_seq", view.parent->seq)
-        .number("depth", view.parent->depth);
+    object.number("parent_run_id", view.parent->parent.value);
+    if (view.parent->seq > 0) object.number("parent_seq", view.parent->seq);
+    object.number("depth", view.parent->depth);
   }
   if (view.cancel_at) {
     object.raw("cancelling", "true").string("cancel_at", iso_time(*view.cancel_at));

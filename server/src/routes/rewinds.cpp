@@ -137,9 +137,19 @@ Error same_again(const Rewindable& run) {
               "that does not and retry with it, or name a call to go back to"};
 }
 
+struct RetryPoint {
+  storage::RewindTo to;
+  std::vector<std::int64_t> dropped;
+};
+
+RetryPoint point_of(const Rewindable& run, std::int64_t through, Replayed replayed) {
+  return {point_of(run, through, std::min(replayed.calls, run.head.call_count), replayed.logs),
+          std::move(replayed.dropped)};
+}
+
 // The code ended by itself at the journal's end: it may go on only if it would not do so again.
-net::awaitable<Result<storage::RewindTo>> keep_everything(RouteContext& context,
-                                                          const Rewindable& run) {
+net::awaitable<Result<RetryPoint>> keep_everything(RouteContext& context,
+                                                   const Rewindable& run) {
   const storage::TaskRun& head = run.head;
   const bool other_code = run.code->version != head.task_version;
   const bool by_limit = !other_code && ended_by_limit(head.error);
@@ -150,18 +160,19 @@ net::awaitable<Result<storage::RewindTo>> keep_everything(RouteContext& context,
     if (!by_limit || replayed.error().code != Errc::engine_lost) {
       co_return std::move(replayed).error();
     }
-    co_return point_of(run, head.journal_length, head.call_count, head.log_count);
+    const storage::RewindTo whole =
+        point_of(run, head.journal_length, head.call_count, head.log_count);
+    co_return RetryPoint{whole, {}};
   }
-  const Replayed& result = replayed.value();
+  Replayed& result = replayed.value();
   if (result.difference) co_return divergent(run, *result.difference);
   const bool fails = result.status == engine::SliceStatus::failed;
   if (fails && !by_limit && head.status == storage::RunStatus::failed) co_return same_again(run);
-  co_return point_of(run, head.journal_length, std::min(result.calls, head.call_count),
-                     result.logs);
+  co_return point_of(run, head.journal_length, std::move(result));
 }
 
-net::awaitable<Result<storage::RewindTo>> retry_point(RouteContext& context, const Rewindable& run,
-                                                      std::int64_t call) {
+net::awaitable<Result<RetryPoint>> retry_point(RouteContext& context, const Rewindable& run,
+                                               std::int64_t call) {
   std::int64_t asked_to_end = 0;
   if (run.head.status == storage::RunStatus::cancelled && call == 0) {
     const auto position = co_await position_of(context, run.head, 0);
@@ -197,10 +208,10 @@ net::awaitable<Result<storage::RewindTo>> retry_point(RouteContext& context, con
     ask.count_logs = true;
     auto replayed = co_await context.replays.replay(std::move(ask));
     if (replayed.has_error()) co_return std::move(replayed).error();
-    const Replayed& result = replayed.value();
+    Replayed& result = replayed.value();
     if (result.difference) co_return divergent(run, *result.difference);
     if (result.ended()) continue;  // its end was decided before that
-    co_return point_of(run, through, std::min(result.calls, run.head.call_count), result.logs);
+    co_return point_of(run, through, std::move(result));
   }
   co_return refusal;
 }
@@ -281,7 +292,7 @@ net::awaitable<Result<storage::Rewound>> make_fork(RouteContext& context, TaskRu
   replay.count_logs = true;
   auto replayed = co_await context.replays.replay(std::move(replay));
   if (replayed.has_error()) co_return std::move(replayed).error();
-  const Replayed& result = replayed.value();
+  Replayed& result = replayed.value();
   if (result.difference) {
     co_return divergent(source, *result.difference,
                         " up to that point, with the fork's input and id (task.id)");
@@ -290,6 +301,7 @@ net::awaitable<Result<storage::Rewound>> make_fork(RouteContext& context, TaskRu
   fork.source = id;
   fork.to = point_of(source, place.value().through,
                      std::min(result.calls, source.head.call_count), result.logs);
+  fork.dropped = std::move(result.dropped);
   fork.input = std::move(ask.input);
   fork.calls_max = context.options.fork_calls_max;
   if (fork.to.calls > fork.calls_max) {
@@ -371,7 +383,9 @@ net::awaitable<Result<void>> retry_run(RouteContext& context, TaskRunId id, Retr
   if (point.has_error()) co_return std::move(point).error();
   storage::Retry retry;
   retry.run = id;
-  retry.to = point.value();
+  retry.to = point.value().to;
+  retry.dropped = std::move(point.value().dropped);
+  retry.grace = context.options.cancel_grace;
   retry.call = ask.call;
   retry.unknown_again = ask.unknown_again;
   auto write = [&context, &retry](auto done) {
@@ -387,6 +401,7 @@ net::awaitable<Result<void>> retry_run(RouteContext& context, TaskRunId id, Retr
     co_return error;
   }
   go_on(context, run.head.task_name, retried.value());
+  context.processor.cancel_orphans();  // children that it has let go
   co_return success();
 }
 

@@ -257,13 +257,15 @@ Result<WallTime> parse_time(std::string_view text, const std::string& field) {
   std::int64_t ms = chrono::sys_days(date).time_since_epoch().count() * 86'400'000ll;
   text.remove_prefix(10);
   if (text.empty()) return WallTime{ms};
-  const int hour = digits(1, 2), minute = digits(4, 2), second = digits(7, 2);
+  const int hour = digits(1, 2), minute = digits(4, 2);
+  const bool seconds = text.size() > 6 && text[6] == ':';
+  const int second = seconds ? digits(7, 2) : 0;
   const bool good = (text[0] == 'T' || text[0] == ' ') && hour >= 0 && hour < 24 && minute >= 0 &&
-                    minute < 60 && second >= 0 && second < 60 && text[3] == ':' && text[6] == ':';
+                    minute < 60 && second >= 0 && second < 60 && text[3] == ':';
   if (!good) return error;
   ms += ((hour * 60 + minute) * 60 + second) * 1'000ll;
-  text.remove_prefix(9);
-  if (text.starts_with('.')) {
+  text.remove_prefix(seconds ? 9 : 6);
+  if (seconds && text.starts_with('.')) {
     int scale = 100;
     text.remove_prefix(1);
     if (digits(0, 1) < 0) return error;

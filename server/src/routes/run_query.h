@@ -1,5 +1,6 @@
 #pragma once
-// Which runs a request is about: the parameters of GET /runs, and the filter of POST /runs/purge.
+// Which runs a request is about: the parameters of GET /runs, and the filters of POST /runs/purge
+// and POST /runs/bulk.
 //
 // Threads: pure.
 
@@ -33,7 +34,8 @@ Result<RunsAsked> runs_asked(const Parameters& parameters, bool paged);
 
 // "30d", "12h", "90m", "45s", "500ms", "0" and "forever" (both 0). Errors: invalid_field.
 Result<std::int64_t> parse_duration(std::string_view text, const std::string& field);
-// "2026-01-31", with "T23:59:59", with ".123", with "Z" or "+02:00". Errors: invalid_field.
+// "2026-01-31", with "T23:59" or "T23:59:59", with ".123", with "Z" or "+02:00". Errors:
+// invalid_field.
 Result<WallTime> parse_time(std::string_view text, const std::string& field);
 
 }  // namespace sequential::server

@@ -132,6 +132,7 @@ net::awaitable<Result<Replayed>> DryReplays::run(const ReplayAsk& ask, MonoTime 
   }
   replayed.calls = calls + static_cast<std::int64_t>(result.value().calls.size());
   replayed.next = std::move(result.value().calls);
+  replayed.dropped = std::move(result.value().dropped);
   if (ask.count_logs) {
     auto counted = co_await count_logs(
         ask, calls, static_cast<std::int64_t>(result.value().logs.size()), deadline);

@@ -54,6 +54,7 @@ struct Replayed {
   std::string payload;     // its result or error, if it has ended
   std::int64_t calls = 0;  // issued by that position, recorded or not
   std::int64_t logs = 0;   // with count_logs
+  std::vector<std::int64_t> dropped;  // calls that the code waits for no more
   std::vector<engine::IssuedCall> next;  // of those, the ones that are not recorded
   std::int64_t took_ms = 0;
 

@@ -113,7 +113,8 @@ class Processor {
   // fires its hint.
   void wake(storage::Wake wake);
 
-  // A run was cancelled: its unfinished children are, too (storage/children.h).
+  // A run was asked to end or cancelled, or retried: so are its unfinished children, or those that
+  // it has let go (storage/children.h).
   void cancel_orphans();
 
   // A request to this node asked the run to end, or cancelled it.

@@ -38,6 +38,7 @@ void Processor::asked_to_end(TaskRunId run, storage::CancelRequested asked) {
   }
   if (asked.root) wake(*std::move(asked.root));
   look_for_cancels_in(asked.left);
+  cancel_orphans();
 }
 
 void Processor::look_for_cancels_in(Millis in) {

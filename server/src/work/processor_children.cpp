@@ -1,4 +1,4 @@
-// Processor: runs whose parent was cancelled are cancelled after it.
+// Processor: runs whose parent was asked to end or cancelled are, after it.
 
 #include <boost/asio/co_spawn.hpp>
 #include <utility>
@@ -33,7 +33,7 @@ net::awaitable<void> Processor::work_off_orphans() {
     auto start = [this](auto done) {
       store_.children()->cancel_orphans(kOrphansPerPass, std::move(done));
     };
-    const auto done = co_await completes<Result<storage::OrphansCancelled>>(std::move(start));
+    auto done = co_await completes<Result<storage::OrphansCancelled>>(std::move(start));
     if (done.has_error()) {
       log_warn("runs below a cancelled one could not be cancelled yet",
                {{"reason", done.error().message}});
@@ -42,6 +42,10 @@ net::awaitable<void> Processor::work_off_orphans() {
     for (const TaskRunId run : done.value().runs) {
       drop_run(run);
       watch_.ended(run);
+    }
+    for (auto& asked : done.value().asked) {
+      if (asked.root) wake(*std::move(asked.root));
+      look_for_cancels_in(asked.left);
     }
     more = done.value().more;
   };

@@ -55,8 +55,14 @@ Answered<OrphansCancelled> cancel_orphans(const Try& attempt, int limit) {
     params.add(run.value).add(std::string_view(kOrphanError));
     SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.cancel_orphan, params));
     if (rows.boolean(0, 2)) result.runs.push_back(run);
+    if (rows.boolean(0, 3)) {
+      OrphansCancelled::Asked& asked = result.asked.emplace_back();
+      asked.run = run;
+      asked.left = Millis{rows.integer(0, 4)};
+      if (rows.boolean(0, 6)) asked.root = Wake{run, rows.id<StackRunId>(0, 5), std::nullopt};
+    }
     attempt.context.history.acknowledged();
-    attempt.ring(rows, 3);
+    attempt.ring(rows, 7);
     FAULT_POINT("orphans.after_commit");
   }
   result.more = noted.size() > 0;
@@ -84,18 +90,15 @@ void PostgresStore::cancel_orphans(int limit, Done<OrphansCancelled> done) {
   auto apply = [limit](const Try& attempt) { return postgres::cancel_orphans(attempt, limit); };
   auto touch = [this](auto&, OrphansCancelled& cancelled) {
     for (const TaskRunId run : cancelled.runs) news_.tell_ended(run);
+    for (const auto& asked : cancelled.asked) {
+      if (asked.root) tell(*asked.root);
+    }
   };
   write<OrphansCancelled>(std::move(done), {}, std::move(apply), std::move(touch));
 }
 
 void PostgresStore::parent_of(TaskRunId run, Done<std::optional<ChildLink>> done) {
   read(std::move(done), [run](Queries& q) { return q.parent_of(run); });
-}
-
-void PostgresStore::children_of(TaskRunId parent, TaskRunId before, int limit,
-                                Done<std::vector<TaskRun>> done) {
-  read(std::move(done),
-       [parent, before, limit](Queries& q) { return q.children_of(parent, before, limit); });
 }
 
 }  // namespace sequential::storage::postgres

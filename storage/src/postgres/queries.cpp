@@ -253,18 +253,6 @@ Answer<Result<std::optional<ChildLink>>> Queries::parent_of(TaskRunId run) {
   return Result<std::optional<ChildLink>>(found);
 }
 
-Answer<Result<std::vector<TaskRun>>> Queries::children_of(TaskRunId parent, TaskRunId before,
-                                                          int limit) {
-  Params params;
-  params.add(parent.value);
-  params.add(before ? before.value : std::numeric_limits<std::int64_t>::max());
-  params.add(bounded(limit));
-  SEQUENTIAL_ASK(rows, sql_.children_of, params);
-  std::vector<TaskRun> runs;
-  for (std::size_t i = 0; i < rows.size(); ++i) runs.push_back(read_run(rows, i));
-  return Result<std::vector<TaskRun>>(std::move(runs));
-}
-
 Answer<Result<StackRun>> Queries::stack_run(StackRunId id) {
   Params params;
   params.add(id.value);

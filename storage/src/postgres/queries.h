@@ -20,7 +20,7 @@ namespace sequential::storage::postgres {
 struct QueryStatements {
   explicit QueryStatements(const std::string& schema);
   Statement function_newest, function_version, function_by_id, functions_newest, functions_of_name,
-      run, runs, runs_by_name, runs_by_status, parent_of, children_of, stack_run, stack, attempts,
+      run, runs, runs_by_name, runs_by_status, parent_of, stack_run, stack, attempts,
       logs, states, calls, journal,
       outcomes, keystore_get, keystore_list, sizes, run_counts, suspended_count, stack_run_counts,
       oldest_runnable, schema_version, began, origin, failed_calls, made_after,
@@ -55,7 +55,6 @@ class Queries {
   Answer<Result<std::int64_t>> made_after(const Grant& call);
   Answer<Result<std::vector<TaskRun>>> runs(const RunFilter& filter);
   Answer<Result<std::optional<ChildLink>>> parent_of(TaskRunId run);
-  Answer<Result<std::vector<TaskRun>>> children_of(TaskRunId parent, TaskRunId before, int limit);
   // search.cpp; `schema` holds the tables.
   Answer<Result<RunPage>> find_runs(const std::string& schema, const RunQuery& query,
                                     TaskRunId after, int limit, int rows_max);

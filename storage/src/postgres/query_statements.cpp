@@ -74,12 +74,9 @@ void QueryStatements::name_lists(const std::string& s) {
       " AND ($5::text = '' OR r.status = $5::text) AND ($6::text = '' OR r.status <> $6::text)" +
       page);
   parent_of = Statement(
-      "SELECT k.parent_run, t.parent_stack_run_id, c.seq, k.depth FROM " + s + "child_tasks k"
-      " JOIN " + s + "task_runs t ON t.id = k.child_run JOIN " + s +
+      "SELECT k.parent_run, coalesce(c.id, 0), coalesce(c.seq, 0), k.depth FROM " + s +
+      "child_tasks k JOIN " + s + "task_runs t ON t.id = k.child_run LEFT JOIN " + s +
       "stack_runs c ON c.id = t.parent_stack_run_id WHERE k.child_run = $1::bigint");
-  children_of = Statement(run_columns + with_root + " JOIN " + s +
-      "child_tasks k ON k.child_run = t.id WHERE k.parent_run = $1::bigint"
-      " AND k.child_run < $2::bigint ORDER BY k.child_run DESC LIMIT $3::bigint");
   // $2: the open ones
   const std::string trace =
       "SELECT seq, service_name, method_name, status, attempt, delivered_as, created_at,"

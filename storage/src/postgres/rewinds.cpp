@@ -31,6 +31,7 @@ Answered<Rewound> retry_run(const Try& attempt, const Retry& retry) {
   Params params = attempt.head();
   params.add(retry.run.value).add(to.rewinds).add(to.function.value).add(to.version);
   params.add(to.through).add(to.calls).add(to.logs).add(retry.call).add(retry.unknown_again);
+  params.add(static_cast<std::int64_t>(retry.grace.count())).add(retry.dropped);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.retry_run, params));
   if (auto error = told(rows)) return Result<Rewound>(*std::move(error));
   attempt.context.history.acknowledged();
@@ -56,6 +57,7 @@ Answered<Rewound> fork_run(const Try& attempt, const Fork& fork, TaskRunId floor
   params.add(seqs).add(delays).add(fork.priority.has_value()).add(fork.priority.value_or(0));
   params.add(fork.tags.has_value()).add(std::string_view(fork.tags ? *fork.tags : ""));
   params.add(std::string_view(fork.idempotency_key)).add(std::string_view(fork.request_hash));
+  params.add(fork.dropped);
   SEQUENTIAL_ROWS(rows, attempt.run(attempt.context.sql.fork_run, params));
   if (auto error = told(rows)) return Result<Rewound>(*std::move(error));
   Rewound made = rewound(rows, rows.id<TaskRunId>(0, 2), 3);

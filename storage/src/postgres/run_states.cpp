@@ -77,9 +77,11 @@ Answer<Result<RunView>> Queries::view(TaskRunId run) {
   RunView view;
   view.run = read_whole_run(rows);
   view.state = read_state(rows, 0, 28);
-  if (!rows.null(0, 32) && !rows.null(0, 33)) {
-    view.parent = ChildLink{rows.id<TaskRunId>(0, 32), view.run.parent_stack_run_id,
-                            rows.integer(0, 33), rows.small(0, 34)};
+  if (!rows.null(0, 32)) {
+    const auto seq = rows.integer_if(0, 33);  // unset: the call is no more
+    view.parent = ChildLink{rows.id<TaskRunId>(0, 32),
+                            seq ? view.run.parent_stack_run_id : StackRunId(), seq.value_or(0),
+                            rows.small(0, 34)};
   }
   view.cancel_at = rows.time_if(0, 35);
   view.in_queue = rows.boolean(0, 36);

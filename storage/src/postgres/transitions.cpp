@@ -57,13 +57,13 @@ Statements::Statements(const std::string& schema) {
   pause = call("pause_v1", 7);
   resume = call("resume_v1", 5);
   resume_on = call("resume_on_v1", 8);
-  retry_run = call("retry_run_v2", 13);
-  fork_run = call("fork_run_v2", 26);
+  retry_run = call("retry_run_v3", 15);
+  fork_run = call("fork_run_v3", 27);
   due = call("due_v1", 2);
   recover = call("recover_v1", 3);
   clear = call("clear_v1", 3);
   start_child = call("start_child_v1", 21);
-  cancel_orphan = call_and_room("cancel_orphan_v1", 6, "x.o_cancelled", 5);
+  cancel_orphan = call_and_room("cancel_orphan_v2", 6, "x.o_cancelled", 5);
   orphans = Statement("SELECT child_run FROM " + quoted +
                       "child_cancels ORDER BY child_run LIMIT $1::bigint");
   take_signal = call("take_signal_v1", 14);

@@ -3,6 +3,7 @@
 #include "sequential/storage/cancellation.h"
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "sequential/storage/queues.h"
@@ -44,12 +45,15 @@ std::optional<Head> read_head(Transaction& tx, TaskRunId run) {
 CancelRequested ask_again(Transaction& tx, const CancelRequest& request, WallTime now) {
   CancelRequested asked;
   asked.deadline = now + request.grace;
+  std::optional<WallTime> before;  // unset: it was retried since
   {
     Cursor row = tx.sql.cancellation.deadline.query(request.run);
     tx.must(row.next());
-    if (const auto before = row.time_if(0)) asked.deadline = std::min(asked.deadline, *before);
+    before = row.time_if(0);
   }
+  if (before) asked.deadline = std::min(asked.deadline, *before);
   tx.must(tx.sql.cancellation.set_deadline.run(request.run, asked.deadline) == 1);
+  note_orphans(tx, request.run, before ? Noted::asked_before : Noted::all);
   asked.left = asked.deadline - now;
   return asked;
 }
@@ -71,6 +75,7 @@ CancelRequested journal_request(Transaction& tx, const CancelRequest& request, c
   asked.deadline = now + request.grace;
   asked.left = request.grace;
   tx.sql.cancellation.insert.run(request.run, at, asked.deadline, request.error);
+  note_orphans(tx, request.run, Noted::all);
   if (wakes) asked.root = Wake{request.run, head.root, std::nullopt};
   tx.faults = {"cancel.before_commit", {"cancel.after_commit"}};
   return asked;
@@ -87,6 +92,9 @@ Result<CancelRequested> request_cancel(Transaction& tx, const CancelRequest& req
   CancelRequested asked;
   if (at_once) {
     SEQUENTIAL_TRY(asked.parent, cancel(tx, request.run, request.error));
+    if (request.grace.count() > 0) {  // its children can see it all the same
+      tx.sql.orphans_have_until.run(request.run, tx.clock.now() + request.grace);
+    }
     asked.over = true;
   } else if (head->delivered_as > 0) {
     asked = ask_again(tx, request, tx.clock.now());

@@ -23,6 +23,8 @@ struct CancellationStatements {
       " error = excluded.error"};
   Statement deadline{db, "SELECT deadline FROM cancellations WHERE task_run_id = ?1"};
   Statement set_deadline{db, "UPDATE cancellations SET deadline = ?2 WHERE task_run_id = ?1"};
+  Statement deadline_is_now{db,
+      "UPDATE cancellations SET deadline = ?2 WHERE task_run_id = ?1 AND deadline > ?2"};
 
   Statement open_call{db,
       "SELECT id FROM stack_runs WHERE task_run_id = ?1 AND seq = ?2 AND ended_at IS NULL"};

@@ -75,22 +75,29 @@ Result<Submitted> start_child(Transaction& tx, const ChildStart& start) {
   return *std::move(child);
 }
 
-void note_orphans(Transaction& tx, TaskRunId run, RunStatus status) {
-  if (status == RunStatus::cancelled) tx.sql.note_orphans.run(run);
+void note_orphans(Transaction& tx, TaskRunId run, Noted which) {
+  tx.sql.note_orphans.run(run, which == Noted::asked_before ? 1 : 0);
 }
 
 void note_orphan_of(Transaction& tx, StackRunId call) { tx.sql.note_orphan_of.run(call); }
 
 Result<OrphansCancelled> cancel_orphans(Transaction& tx, int limit) {
-  std::vector<TaskRunId> noted;
+  std::vector<std::pair<TaskRunId, WallTime>> noted;
   {
     Cursor row = tx.sql.orphans.query(std::max(limit, 1));
-    while (row.next()) noted.push_back(row.id<TaskRunId>(0));
+    while (row.next()) noted.emplace_back(row.id<TaskRunId>(0), row.time(1));
   }
   OrphansCancelled result;
-  for (const TaskRunId run : noted) {
-    // One that has ended, or is gone, needs nothing more. Nobody is woken: its call has ended.
-    if (cancel(tx, run, kOrphanError).has_value()) result.runs.push_back(run);
+  const WallTime now = tx.clock.now();
+  for (const auto& [run, deadline] : noted) {
+    // One that has ended, or is gone, needs nothing more. No parent is woken: its call has ended.
+    const Millis grace = deadline > now ? deadline - now : Millis{0};
+    auto asked = request_cancel(tx, {run, kOrphanError, grace});
+    if (asked.has_value() && asked.value().over) {
+      result.runs.push_back(run);
+    } else if (asked.has_value()) {
+      result.asked.push_back({run, asked.value().left, std::move(asked.value().root)});
+    }
     tx.sql.forget_orphan.run(run);
   }
   result.more = !noted.empty();
@@ -110,12 +117,6 @@ void SqliteStore::cancel_orphans(int limit, Done<OrphansCancelled> done) {
 
 void SqliteStore::parent_of(TaskRunId run, Done<std::optional<ChildLink>> done) {
   read(std::move(done), [run](Queries& q) { return q.parent_of(run); });
-}
-
-void SqliteStore::children_of(TaskRunId parent, TaskRunId before, int limit,
-                              Done<std::vector<TaskRun>> done) {
-  read(std::move(done),
-       [parent, before, limit](Queries& q) { return q.children_of(parent, before, limit); });
 }
 
 }  // namespace sequential::storage::sqlite

@@ -70,6 +70,7 @@ Result<std::optional<Wake>> cancel(Transaction& tx, TaskRunId run, const std::st
   tx.must(tx.sql.cancel_root.run(row->root, now) == 1);
   tx.must(tx.sql.end_run.run(run, run_status_name(RunStatus::cancelled), Null{}, TextOrNull{error},
                              Null{}, now) == 1);
+  tx.sql.cancellation.deadline_is_now.run(run, now);  // for its children, too
   run_over(tx, run, RunStatus::cancelled, now);
   if (!row->parent_call) return std::optional<Wake>();
   return settle_parent(tx, row->parent_call, true, error, std::nullopt);

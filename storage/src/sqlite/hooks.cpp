@@ -29,7 +29,7 @@ void logs_stored(Transaction& tx, TaskRunId run, std::int64_t /*before*/,
 }
 
 void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at) {
-  note_orphans(tx, run, status);
+  if (status == RunStatus::cancelled) note_orphans(tx, run, Noted::all);
   signals_run_over(tx, run, at);
   queue_over(tx, run);
 }

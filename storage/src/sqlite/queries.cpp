@@ -251,16 +251,6 @@ Result<std::optional<ChildLink>> Queries::parent_of(TaskRunId run) {
   return answer(std::move(found));
 }
 
-Result<std::vector<TaskRun>> Queries::children_of(TaskRunId parent, TaskRunId before, int limit) {
-  const std::int64_t below = before ? before.value : std::numeric_limits<std::int64_t>::max();
-  std::vector<TaskRun> runs;
-  {
-    Cursor row = children_of_.query(parent.value, below, bounded(limit));
-    while (row.next()) runs.push_back(read_run(row));
-  }
-  return answer(std::move(runs));
-}
-
 Result<StackRun> Queries::stack_run(StackRunId id) {
   std::optional<StackRun> found;
   {

@@ -40,7 +40,6 @@ class Queries {
   Result<std::int64_t> made_after(const Grant& call);
   Result<std::vector<TaskRun>> runs(const RunFilter& filter);
   Result<std::optional<ChildLink>> parent_of(TaskRunId run);
-  Result<std::vector<TaskRun>> children_of(TaskRunId parent, TaskRunId before, int limit);
   // search.cpp
   Result<RunPage> find_runs(const RunQuery& query, TaskRunId after, int limit, int rows_max);
   Result<RunCount> count_runs(const RunQuery& query, int rows_max);
@@ -151,12 +150,9 @@ class Queries {
       " ORDER BY t.id DESC LIMIT ?2"};
 
   Statement parent_of_{db_,
-      "SELECT k.parent_run, t.parent_stack_run_id, c.seq, k.depth FROM child_tasks k"
-      " JOIN task_runs t ON t.id = k.child_run JOIN stack_runs c ON c.id = t.parent_stack_run_id"
-      " WHERE k.child_run = ?1"};
-  Statement children_of_{db_, std::string(kRun) + " FROM child_tasks k"
-      " CROSS JOIN task_runs t ON t.id = k.child_run" + std::string(kWithRoot) +
-      " WHERE k.parent_run = ?1 AND k.child_run < ?2 ORDER BY k.child_run DESC LIMIT ?3"};
+      "SELECT k.parent_run, coalesce(c.id, 0), coalesce(c.seq, 0), k.depth FROM child_tasks k"
+      " JOIN task_runs t ON t.id = k.child_run"
+      " LEFT JOIN stack_runs c ON c.id = t.parent_stack_run_id WHERE k.child_run = ?1"};
 
   static constexpr std::string_view kStackRun =
       "SELECT id, task_run_id, seq, parent_stack_run_id, service_name, method_name, args, options,"

@@ -156,7 +156,19 @@ Result<Rewound> resume_on(Transaction& tx, TaskRunId run, const RewindTo& to) {
 // A call kept that failed or was cancelled after the point is made again.
 constexpr const char* kAgain =
     " task_run_id = ?1 AND seq BETWEEN 1 AND ?2 AND ended_at IS NOT NULL"
-    " AND (status <> 'completed' OR seq = ?4) AND (delivered_as = 0 OR delivered_as > ?3)";
+    " AND (seq = ?4 OR (status <> 'completed'"
+    " AND seq NOT IN (SELECT value FROM json_each(?5))))"
+    " AND (delivered_as = 0 OR delivered_as > ?3)";
+
+// As JSON, for statements.
+std::string list_of(const std::vector<std::int64_t>& seqs) {
+  std::string list = "[";
+  for (const std::int64_t seq : seqs) {
+    if (list.size() > 1) list += ',';
+    list += std::to_string(seq);
+  }
+  return list + "]";
+}
 
 // The outcome of such a call is not known if its only try was begun and nobody heard of its end.
 std::int64_t first_unknown(Transaction& tx, const Retry& retry) {
@@ -164,7 +176,8 @@ std::int64_t first_unknown(Transaction& tx, const Retry& retry) {
       std::string("SELECT min(seq) FROM stack_runs WHERE delivery = 1"
                   " AND (outcome_unknown = 1 OR (status = 'cancelled' AND attempt > 0)) AND") +
           kAgain};
-  Cursor row = select.query(retry.run, retry.to.calls, retry.to.through, retry.call);
+  const std::string dropped = list_of(retry.dropped);
+  Cursor row = select.query(retry.run, retry.to.calls, retry.to.through, retry.call, dropped);
   return row.next() ? row.integer(0) : 0;
 }
 
@@ -196,24 +209,82 @@ std::int64_t deliver_later_results_again(Transaction& tx, TaskRunId run, std::in
 
 void make_failed_calls_again(Transaction& tx, const Retry& retry, WallTime now) {
   const RewindTo& to = retry.to;
+  const std::string dropped = list_of(retry.dropped);
   Statement keep{tx.sql.db,
       std::string("INSERT INTO attempts (stack_run_id, epoch, attempt, node, started_at, ended_at,"
                   " outcome, error) SELECT id, epoch, attempt, lease_owner, started_at,"
                   " coalesce(ended_at, updated_at), 'retried', error FROM stack_runs"
                   " WHERE attempt > 0 AND") + kAgain};
-  keep.run(retry.run, to.calls, to.through, retry.call);
+  keep.run(retry.run, to.calls, to.through, retry.call, dropped);
   // What was not begun keeps the time that it waits for. What waits for a signal looks at once
   // whether there is one, and waits for as long as it did at first.
   Statement reset{tx.sql.db,
       std::string("UPDATE stack_runs SET status = 'pending', epoch = epoch + 1,"
                   " available_at = CASE WHEN attempt = 0 AND NOT (service_name = 'signal'"
-                  " AND method_name = 'wait') THEN max(available_at, ?5) ELSE ?5 END,"
+                  " AND method_name = 'wait') THEN max(available_at, ?6) ELSE ?6 END,"
                   " created_at = CASE WHEN service_name = 'signal' AND method_name = 'wait'"
-                  " THEN ?5 ELSE created_at END,"
+                  " THEN ?6 ELSE created_at END,"
                   " attempt = 0, outcome_unknown = NULL, result = NULL, error = NULL,"
-                  " delivered_as = 0, started_at = NULL, ended_at = NULL, updated_at = ?5 WHERE") +
+                  " delivered_as = 0, started_at = NULL, ended_at = NULL, updated_at = ?6 WHERE") +
           kAgain};
-  reset.run(retry.run, to.calls, to.through, retry.call, now);
+  reset.run(retry.run, to.calls, to.through, retry.call, dropped, now);
+  Statement given_up{tx.sql.db,
+      "UPDATE stack_runs SET delivered_as = 0 WHERE task_run_id = ?1 AND seq > 0"
+      " AND ended_at IS NOT NULL AND status <> 'completed' AND delivered_as > ?2"
+      " AND seq IN (SELECT value FROM json_each(?3))"};
+  given_up.run(retry.run, to.through, dropped);
+}
+
+// Children that waited on calls which are gone, or are made again, have nobody any more who waits
+// for them. Nor have those that are to be cancelled while their call goes on: it is made again,
+// too. Such a call gets another id, so that the end of a former child finds nobody.
+void let_children_go(Transaction& tx, const Retry& retry, WallTime now) {
+  struct Former {
+    TaskRunId child;
+    StackRunId call;
+    bool attached = false, ended = false;
+  };
+  std::vector<Former> former;
+  {
+    Statement select{tx.sql.db,
+        "SELECT k.child_run, s.id, k.parent_call IS NOT NULL, t.ended_at IS NOT NULL"
+        " FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
+        " LEFT JOIN stack_runs s ON s.id = t.parent_stack_run_id"
+        " WHERE k.parent_run = ?1 AND (s.id IS NULL"
+        " OR (s.status = 'pending' AND s.available_at <= ?2)"
+        " OR (s.ended_at IS NULL AND k.parent_call IS NOT NULL"
+        " AND (EXISTS (SELECT 1 FROM child_cancels x WHERE x.child_run = t.id)"
+        " OR EXISTS (SELECT 1 FROM cancellations x WHERE x.task_run_id = t.id"
+        " AND x.deadline IS NOT NULL))))"};
+    Cursor row = select.query(retry.run, now);
+    while (row.next()) {
+      former.push_back({row.id<TaskRunId>(0), row.id<StackRunId>(1), row.integer(2) == 1,
+                        row.integer(3) == 1});
+    }
+  }
+  Statement detach{tx.sql.db, "UPDATE child_tasks SET parent_call = NULL WHERE child_run = ?1"};
+  Statement note{tx.sql.db,
+      "INSERT OR IGNORE INTO child_cancels (child_run, parent_run, deadline) VALUES (?1, ?2, ?3)"};
+  Statement child{tx.sql.db, "UPDATE task_runs SET parent_stack_run_id = NULL WHERE id = ?1"};
+  Statement root{tx.sql.db,
+      "UPDATE stack_runs SET parent_stack_run_id = NULL WHERE task_run_id = ?1 AND seq = 0"};
+  Statement attempts{tx.sql.db, "UPDATE attempts SET stack_run_id = ?2 WHERE stack_run_id = ?1"};
+  Statement call{tx.sql.db,
+      "UPDATE stack_runs SET id = ?2, status = 'pending', epoch = epoch + 1, available_at = ?3,"
+      " updated_at = ?3 WHERE id = ?1"};
+  for (const Former& one : former) {
+    if (tx.failed()) return;
+    if (one.attached) {
+      detach.run(one.child);
+      if (!one.ended) note.run(one.child, retry.run, now + retry.grace);
+    }
+    child.run(one.child);
+    root.run(one.child);
+    if (!one.call) continue;
+    const StackRunId id = tx.ids.next_stack_run();
+    if (call.run(one.call, id, now) > 0) attempts.run(one.call, id);
+    tx.leases.drop(one.call);
+  }
 }
 
 // A request to end that came after the point is gone with it; one from before stays, and is over.
@@ -242,10 +313,11 @@ Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
                  "whether call " + std::to_string(seq) + " took effect is not known");
   }
   const WallTime now = tx.clock.now();
-  rewind_signals(tx, retry, kAgain);
+  rewind_signals(tx, retry, kAgain, list_of(retry.dropped));
   remove_calls_after(tx, run, to.calls);
   // Before results get new positions: their old ones say which calls are meant.
   make_failed_calls_again(tx, retry, now);
+  let_children_go(tx, retry, now);
   const std::int64_t length = deliver_later_results_again(tx, run, to.through, now);
   const std::int64_t logs = std::clamp<std::int64_t>(to.logs, 0, point->log_count);
   Statement forget_logs{tx.sql.db, "DELETE FROM task_logs WHERE task_run_id = ?1 AND n > ?2"};
@@ -253,6 +325,9 @@ Result<Rewound> retry_run(Transaction& tx, const Retry& retry) {
   write_rewound_run(tx, run, *point, to, now);
   write_rewound_root(tx, run, *point, length, to.calls, logs, now);
   forget_cancellation(tx, run, point->root, to.through);
+  // Who waited for it has been told: it is retried for itself alone.
+  Statement alone{tx.sql.db, "UPDATE child_tasks SET parent_call = NULL WHERE child_run = ?1"};
+  alone.run(run);
   const bool queued = queue_rewound(tx, run, point->root, now);
   tx.faults = {"rewind.before_commit", {"rewind.after_commit"}};
   return goes_on(tx, run, point->root, now, queued);
@@ -291,9 +366,16 @@ void copy_run(Transaction& tx, const Fork& fork, const Point& point, TaskRunId r
       "INSERT INTO stack_runs (id, task_run_id, seq, status, epoch, attempt, priority,"
       " available_at, slice, delivered_as, created_at, updated_at, journal_length,"
       " delivered_through, call_count, open_calls, open_seq, log_count, crashes)"
-      " SELECT ?1, ?2, 0, 'pending', 0, 0, t.priority, ?3, 0, 0, s.created_at, ?3, 0, 0, 0, 0, 1,"
+      " SELECT ?1, ?2, 0, 'pending', 0, 0, t.priority, ?3, 0,"
+      " iif(s.delivered_as <= ?5, s.delivered_as, 0), s.created_at, ?3, 0, 0, 0, 0, 1,"
       " 0, 0 FROM stack_runs s, task_runs t WHERE s.id = ?4 AND t.id = ?2"};
-  tx.must(insert_root.run(root, run, now, point.root) == 1);
+  tx.must(insert_root.run(root, run, now, point.root, fork.to.through) == 1);
+  // A request to end from before the point is part of its past.
+  Statement insert_request{tx.sql.db,
+      "INSERT INTO cancellations (task_run_id, at, error) SELECT ?1, c.at, c.error"
+      " FROM cancellations c JOIN stack_runs s ON s.id = ?3"
+      " WHERE c.task_run_id = ?2 AND s.delivered_as BETWEEN 1 AND ?4"};
+  insert_request.run(run, fork.source, point.root, fork.to.through);
 }
 
 // Each call gets the id that follows its root's by its number.
@@ -303,16 +385,21 @@ void copy_calls(Transaction& tx, const Fork& fork, TaskRunId run, StackRunId roo
       " priority, available_at, lease_owner, slice, delivered_as, created_at, updated_at,"
       " started_at, ended_at, delivery, source_line, via, hop_us, resume_kind, resume_us,"
       " service_name, method_name, options, args, result, error)"
-      " SELECT ?1 + c.seq, ?2, c.seq, ?1, iif(c.done, c.status, 'pending'), iif(c.done, epoch, 0),"
+      " SELECT ?1 + c.seq, ?2, c.seq, ?1,"
+      " iif(c.done, c.status, iif(c.dropped, 'cancelled', 'pending')), iif(c.done, epoch, 0),"
       " iif(c.done, attempt, 0), (SELECT priority FROM stack_runs WHERE id = ?1),"
       " iif(c.done, available_at, ?6), iif(c.done, lease_owner, NULL), slice,"
       " iif(c.done, delivered_as, 0), created_at, iif(c.done, updated_at, ?6),"
-      " iif(c.done, started_at, NULL), iif(c.done, ended_at, NULL), delivery, source_line,"
+      " iif(c.done, started_at, NULL), iif(c.done, ended_at, iif(c.dropped, ?6, NULL)), delivery,"
+      " source_line,"
       " iif(c.done, via, NULL), iif(c.done, hop_us, NULL), resume_kind, resume_us, service_name,"
       " method_name, options, args, iif(c.done, result, NULL), iif(c.done, error, NULL)"
-      " FROM (SELECT *, delivered_as BETWEEN 1 AND ?5 AS done FROM stack_runs"
+      " FROM (SELECT *, delivered_as BETWEEN 1 AND ?5 AS done,"
+      " seq <> ?8 AND seq IN (SELECT value FROM json_each(?7)) AS dropped FROM stack_runs"
       " WHERE task_run_id = ?3 AND seq BETWEEN 1 AND ?4) c"};
-  insert.run(root, run, fork.source, fork.to.calls, fork.to.through, now);
+  const std::string dropped = list_of(fork.dropped);
+  insert.run(root, run, fork.source, fork.to.calls, fork.to.through, now, dropped,
+             fork.outcome ? fork.outcome->seq : 0);
   Statement wait{tx.sql.db,
       "UPDATE stack_runs SET available_at = ?3 WHERE task_run_id = ?1 AND seq = ?2"
       " AND status = 'pending'"};

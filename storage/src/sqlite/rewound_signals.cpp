@@ -14,7 +14,8 @@ constexpr int kAddressRunsMax = 100;  // one answer settles at most so many runs
 // w: a row of webhooks.
 const std::string kAddress = "substr(w.key, 1, instr(w.key || ':', ':') - 1)";
 
-void give_back(Transaction& tx, const Retry& retry, const std::string& changed) {
+void give_back(Transaction& tx, const Retry& retry, const std::string& changed,
+               const std::string& given_up) {
   // What it sent to itself will be sent anew.
   const std::string mark = "call:" + std::to_string(retry.run.value) + ":";
   Statement own{tx.sql.db,
@@ -26,21 +27,22 @@ void give_back(Transaction& tx, const Retry& retry, const std::string& changed) 
       "UPDATE signals SET taken_seq = NULL, payload = s.result FROM (SELECT seq, result"
       " FROM stack_runs WHERE " + changed + " AND status = 'completed' AND service_name = 'signal'"
       " AND method_name = 'wait') s WHERE task_run_id = ?1 AND taken_seq = s.seq"};
-  back.run(retry.run, retry.to.calls, retry.to.through, retry.call);
+  back.run(retry.run, retry.to.calls, retry.to.through, retry.call, given_up);
 }
 
 }  // namespace
 
-void rewind_signals(Transaction& tx, const Retry& retry, const std::string& again) {
+void rewind_signals(Transaction& tx, const Retry& retry, const std::string& again,
+                    const std::string& given_up) {
   const RewindTo& to = retry.to;
   const std::string changed = "task_run_id = ?1 AND (seq > ?2 OR (" + again + "))";
-  give_back(tx, retry, changed);
+  give_back(tx, retry, changed, given_up);
   // Addresses stay known, so that they answer that they are gone.
   Statement gone{tx.sql.db,
       "UPDATE webhooks SET name = 'gone', expires_at = 0, payload = NULL WHERE task_run_id = ?1"
       " AND name IN (SELECT 'webhook:' || seq FROM stack_runs WHERE " + changed +
       " AND service_name = 'signal' AND method_name = 'webhook')"};
-  gone.run(retry.run, to.calls, to.through, retry.call);
+  gone.run(retry.run, to.calls, to.through, retry.call, given_up);
   Statement forget{tx.sql.db, "DELETE FROM retries WHERE task_run_id = ?1 AND calls >= ?2"};
   forget.run(retry.run, to.calls);
   Statement note{tx.sql.db, "INSERT INTO retries (task_run_id, n, calls) VALUES (?1, ?2, ?3)"};

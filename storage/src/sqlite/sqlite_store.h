@@ -133,8 +133,6 @@ class SqliteStore final : public Store,
   void start_child(ChildStart, Done<Submitted>) override;
   void cancel_orphans(int limit, Done<OrphansCancelled>) override;
   void parent_of(TaskRunId, Done<std::optional<ChildLink>>) override;
-  void children_of(TaskRunId parent, TaskRunId before, int limit,
-                   Done<std::vector<TaskRun>>) override;
 
   // Counts an answer as owed until `done` has returned.
   template <class T>

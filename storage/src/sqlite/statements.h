@@ -74,6 +74,7 @@ struct Statements {
       " AND length(CAST(e.value AS BLOB)) <= 1024"
       " LIMIT max(0, 100 - (SELECT count(*) FROM run_tags"
       " WHERE task_run_id = ?1 AND kind = 1))"};
+  // Read by the release before only (migrations/README.md).
   Statement put_child{db,
       "INSERT INTO run_children (task_run_id, parent_run)"
       " SELECT t.id, p.task_run_id FROM task_runs t JOIN stack_runs p"
@@ -240,10 +241,10 @@ struct Statements {
   Statement ended_run{db,
       "SELECT root_stack_run_id FROM task_runs WHERE id = ?1 AND ended_at < ?2"};
   Statement child_not_ended{db,
-      "SELECT 1 FROM run_children c JOIN task_runs t ON t.id = c.task_run_id"
+      "SELECT 1 FROM child_tasks c JOIN task_runs t ON t.id = c.child_run"
       " WHERE c.parent_run = ?1 AND t.ended_at IS NULL LIMIT 1"};
   Statement children_of{db,
-      "SELECT task_run_id FROM run_children WHERE parent_run = ?1 ORDER BY 1 LIMIT ?2"};
+      "SELECT child_run FROM child_tasks WHERE parent_run = ?1 ORDER BY 1 LIMIT ?2"};
   Statement remove_attempts{db,
       "DELETE FROM attempts WHERE stack_run_id IN"
       " (SELECT id FROM stack_runs WHERE task_run_id = ?1)"};
@@ -276,16 +277,27 @@ struct Statements {
   Statement wait_for_child{db,
       "UPDATE stack_runs SET status = ?3, available_at = ?4, updated_at = ?5"
       " WHERE id = ?1 AND epoch = ?2 AND status = 'processing'"};
+  // ?2: only those that were noted or asked to end before.
   Statement note_orphans{db,
-      "INSERT OR IGNORE INTO child_cancels (child_run, parent_run)"
-      " SELECT k.child_run, ?1 FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
-      " WHERE k.parent_run = ?1 AND t.ended_at IS NULL"};
+      "INSERT INTO child_cancels (child_run, parent_run, deadline)"
+      " SELECT k.child_run, ?1, coalesce(c.deadline, 0)"
+      " FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
+      " LEFT JOIN cancellations c ON c.task_run_id = ?1"
+      " WHERE k.parent_run = ?1 AND k.parent_call IS NOT NULL AND t.ended_at IS NULL"
+      " AND (?2 = 0 OR EXISTS (SELECT 1 FROM child_cancels x WHERE x.child_run = k.child_run)"
+      " OR EXISTS (SELECT 1 FROM cancellations x WHERE x.task_run_id = k.child_run"
+      " AND x.deadline > c.deadline))"
+      " ON CONFLICT (child_run) DO UPDATE SET deadline = min(deadline, excluded.deadline)"};
+  Statement orphans_have_until{db,
+      "UPDATE child_cancels SET deadline = ?2 WHERE deadline = 0"
+      " AND child_run IN (SELECT child_run FROM child_tasks WHERE parent_run = ?1)"};
   Statement note_orphan_of{db,
       "INSERT OR IGNORE INTO child_cancels (child_run, parent_run)"
       " SELECT k.child_run, k.parent_run FROM child_tasks k JOIN task_runs t ON t.id = k.child_run"
       " WHERE k.parent_call = ?1 AND t.ended_at IS NULL"};
   Statement orphans{db,
-      "SELECT child_run FROM child_cancels WHERE child_run > 0 ORDER BY child_run LIMIT ?1"};
+      "SELECT child_run, deadline FROM child_cancels WHERE child_run > 0"
+      " ORDER BY child_run LIMIT ?1"};
   Statement forget_orphan{db, "DELETE FROM child_cancels WHERE child_run = ?1"};
   Statement clear_children{db, "DELETE FROM child_tasks"};
   Statement clear_orphans{db, "DELETE FROM child_cancels"};

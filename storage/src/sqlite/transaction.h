@@ -115,8 +115,10 @@ void run_over(Transaction& tx, TaskRunId run, RunStatus status, WallTime at);
 
 // --- their parts ---------------------------------------------------------------------------------
 
-// children.cpp: the unfinished children of a cancelled run are to be cancelled, too.
-void note_orphans(Transaction& tx, TaskRunId run, RunStatus status);
+// children.cpp: the unfinished children of a run that is cancelled or asked to end are, too; with
+// its deadline if it has one, else at once.
+enum class Noted { all, asked_before };
+void note_orphans(Transaction& tx, TaskRunId run, Noted which);
 // A call that waited has ended; if not by its child's own end, the child is to be cancelled.
 void note_orphan_of(Transaction& tx, StackRunId call);
 

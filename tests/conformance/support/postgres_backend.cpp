@@ -14,7 +14,7 @@ namespace {
 
 constexpr const char* kTables[] = {"meta",     "task_functions", "task_runs", "stack_runs",
                                    "attempts", "task_logs",      "keystore",  "checkpoints",
-                                   "child_tasks", "child_cancels",
+                                   "child_tasks", "child_cancels", "cancellations", "removed_runs",
                                    "schedules",
                                    "run_states", "cancellations", "retries",
                                    "signals",  "signal_waits",   "webhooks",

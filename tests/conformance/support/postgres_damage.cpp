@@ -1,5 +1,6 @@
 #include "support/postgres_damage.h"
 
+#include "support/child_damage.h"
 #include "support/queue_damage.h"
 #include "support/wait_damage.h"
 
@@ -28,7 +29,8 @@ constexpr Rule kRules[] = {
      "SELECT t.id FROM task_runs t JOIN stack_runs r ON r.id = t.root_stack_run_id"
      " LEFT JOIN stack_runs p ON p.id = t.parent_stack_run_id"
      " WHERE t.parent_stack_run_id IS DISTINCT FROM r.parent_stack_run_id"
-     " OR (t.parent_stack_run_id IS NOT NULL AND p.id IS NULL)"},
+     " OR (t.parent_stack_run_id IS NOT NULL AND p.id IS NULL AND NOT EXISTS (SELECT 1"
+     " FROM child_tasks k WHERE k.child_run = t.id AND k.parent_call IS NULL))"},
     {"an attempt has no stack run",
      "SELECT a.stack_run_id FROM attempts a LEFT JOIN stack_runs s ON s.id = a.stack_run_id"
      " WHERE s.id IS NULL"},
@@ -79,6 +81,7 @@ std::string postgres_damage(pqxx::connection& connection, const std::string& sch
   for (const Rule& rule : kRules) check(rule.what, rule.broken_by);
   for (const auto& [what, broken_by] : kQueueRules) check(what, broken_by);
   for (const auto& [what, broken_by] : kWaitRules) check(what, broken_by);
+  for (const auto& [what, broken_by] : kChildRules) check(what, broken_by);
   std::string found;
   pqxx::nontransaction tx(connection);
   tx.exec("SET search_path = " + schema);

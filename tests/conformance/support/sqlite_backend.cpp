@@ -2,6 +2,7 @@
 
 #include "sequential/storage/sqlite.h"
 #include "support/backend.h"
+#include "support/child_damage.h"
 #include "support/queue_damage.h"
 #include "support/temp_dir.h"
 #include "support/wait_damage.h"
@@ -43,7 +44,7 @@ class SqliteDatabase final : public Database {
     std::string text;
     for (const char* const table :
          {"meta", "task_functions", "task_runs", "stack_runs", "attempts", "task_logs", "keystore",
-          "checkpoints", "child_tasks", "child_cancels", "schedules", "run_states", "retries", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "queues", "queue_keys", "queue_runs", "queue_starts", "schema_migrations"}) {
+          "checkpoints", "child_tasks", "child_cancels", "cancellations", "schedules", "run_states", "retries", "signals", "signal_waits", "webhooks", "run_tags", "run_children", "task_retention", "queues", "queue_keys", "queue_runs", "queue_starts", "schema_migrations"}) {
       text += std::string("== ") + table + "\n";
       text += rows_of(db, std::string("SELECT * FROM ") + table + " ORDER BY 1, 2");
     }
@@ -57,12 +58,13 @@ class SqliteDatabase final : public Database {
     const std::string integrity =
         rows_of(db, "SELECT integrity_check FROM pragma_integrity_check"
                     " WHERE integrity_check <> 'ok'");
-    const auto check = [&](const char* what, const char* broken_by) {
+    const auto check = [db, &found](const char* what, const char* broken_by) {
       const std::string rows = rows_of(db, broken_by);
       if (!rows.empty()) found += std::string(what) + ": " + rows;
     };
     for (const auto& [what, broken_by] : kQueueRules) check(what, broken_by);
     for (const auto& [what, broken_by] : kWaitRules) check(what, broken_by);
+    for (const auto& [what, broken_by] : kChildRules) check(what, broken_by);
     sqlite3_close(db);
     return found + integrity;
   }

@@ -5,9 +5,10 @@
 // by nobody, and due at kWaitsForChild, so that no sweep takes it up. The child's end, whatever it
 // is, ends the call in the same transaction (Store::commit_slice, Store::cancel).
 //
-// A run that is cancelled leaves a durable note for each of its unfinished children, and so does a
-// call that ends while its child goes on; cancel_orphans works the notes off, on any node, as often
-// as it likes.
+// A run that is asked to end or cancelled leaves a durable note for each of its unfinished
+// children, and so does a call that ends or is removed while its child goes on; cancel_orphans
+// works the notes off, on any node, as often as it likes. A note has the deadline of whoever left
+// it: until then the child is asked to end (cancellation.h), and from then on cancelled.
 
 #include <optional>
 #include <vector>
@@ -30,14 +31,21 @@ struct ChildStart {
 // Where a child hangs.
 struct ChildLink {
   TaskRunId parent;
-  StackRunId call;
-  std::int64_t seq = 0;  // of the call
+  StackRunId call;       // 0: a retry of the parent has removed it, or made it anew
+  std::int64_t seq = 0;  // of the call, likewise
   int depth = 0;         // runs above it
 };
 
 struct OrphansCancelled {
   std::vector<TaskRunId> runs;  // cancelled now
-  bool more = false;            // there may be notes left
+  // Asked to end: how long each has (CancelRequested::left), and whether its root is runnable now.
+  struct Asked {
+    TaskRunId run;
+    Millis left{0};
+    std::optional<Wake> root;
+  };
+  std::vector<Asked> asked;
+  bool more = false;  // there may be notes left
 };
 
 class Children {
@@ -51,15 +59,12 @@ class Children {
   // made anew, and so is the child. Errors: fenced; depth_limit; task_not_found.
   virtual void start_child(ChildStart, Done<Submitted>) = 0;
 
-  // Cancels at most so many runs that were left without the one that waited for them. Their own
-  // children are noted in turn, so call it until there are none.
+  // Cancels or asks to end at most so many runs that were left without the one that waited for
+  // them. Their own children are noted in turn, so call it until there are none.
   virtual void cancel_orphans(int limit, Done<OrphansCancelled>) = 0;
 
   // nullopt: nobody's child.
   virtual void parent_of(TaskRunId, Done<std::optional<ChildLink>>) = 0;
-  // Newest first, with ids below `before` (0: all), without input, result and error.
-  virtual void children_of(TaskRunId parent, TaskRunId before, int limit,
-                           Done<std::vector<TaskRun>>) = 0;
 
  protected:
   ~Children() = default;

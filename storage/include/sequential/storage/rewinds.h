@@ -34,6 +34,10 @@ struct Retry {
   std::int64_t call = 0;  // made again though it did not fail; 0: none
   // Also makes calls again that are to be made at most once and whose outcome is not known.
   bool unknown_again = false;
+  // What children have to end that waited on calls which are removed or made again.
+  Millis grace{0};
+  // Calls that the code had given up by that point: they stay as they ended.
+  std::vector<std::int64_t> dropped{};
 };
 
 struct EditedOutcome {
@@ -50,6 +54,8 @@ struct Fork {
   std::optional<EditedOutcome> outcome;
   // Of calls without an outcome by then, which are made again: those that wait for a timer.
   std::vector<std::pair<std::int64_t, Millis>> delays;  // by seq
+  // Calls that the code had given up by that point: they are copied as cancelled.
+  std::vector<std::int64_t> dropped{};
   std::int64_t calls_max = 10'000;
   std::optional<int> priority;
   std::optional<std::string> tags;
@@ -88,9 +94,12 @@ class Rewinds {
 
   // A failed or cancelled run goes on. Later calls are removed. Of the calls kept, those with a
   // result from after the point keep it and see it delivered again, in the old order; those that
-  // failed or were cancelled after it are made again, with attempts from 1. A parent that waited
-  // has been told already: it is told nothing more. Errors: run_not_found; conflict;
-  // outcome_unknown.
+  // failed or were cancelled after it are made again, with attempts from 1. Children of calls
+  // removed or made again are let go: those still under way are noted to be asked to end
+  // (children.h), and the end of none is told to anybody. A parent that waited for this run has
+  // been told already: it is told nothing more, and the run is nobody's child any more. A request
+  // to end from after the point is forgotten; one from before is over. Errors: run_not_found;
+  // conflict; outcome_unknown.
   // Signals taken by calls that are removed or made again are kept anew, webhooks that such calls
   // made are gone, and what removed calls sent to the run itself is, too.
   virtual void retry_run(Retry retry, Done<Rewound>) = 0;

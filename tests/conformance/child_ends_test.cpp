@@ -287,7 +287,7 @@ TEST_P(ChildEnds, CallsThatTheCodeHadGivenUpAreNotMadeAgain) {
   const auto works = issue(running, 1, 3);
   ASSERT_TRUE(store().record_outcome(failure_of(works[2].grant)).has_value());
   Answer<std::int64_t> dropped;
-  store_->cancellation()->drop_calls(running.run, {1}, dropped.done());
+  store_->cancellation()->drop_calls(running.grant, {1}, dropped.done());
   ASSERT_EQ(dropped.get().value(), 1);
   ASSERT_TRUE(store()
                   .commit_slice(end_of(claim(running.root), SliceEnd::failed, "{}", 1))

@@ -76,8 +76,8 @@ TEST_P(RunStatesSuite, CallsAreReadByNumberWithoutWhatTheyCarry) {
   using Seqs = std::vector<std::int64_t>;
   const auto all = calls({}, 0, 0, 3);
   ASSERT_EQ(numbers(all), (Seqs{1, 2, 3}));  // never the run's own
-  EXPECT_EQ(all[0].service_name, call_of(1).service);
-  EXPECT_EQ(all[0].method_name, call_of(1).method);
+  EXPECT_EQ(all[0].service, call_of(1).service_name);
+  EXPECT_EQ(all[0].method, call_of(1).method_name);
   EXPECT_EQ(all[0].position, 0);
   EXPECT_FALSE(all[0].ended_at.has_value());
   EXPECT_EQ(all[2].position, 1);

@@ -225,7 +225,7 @@ constexpr Setting kEngineAndLimits[] = {
     number(INT64(limits.status_bytes), 64, 256 * kKiB, "bytes",
            "JSON of a run's status, and of its progress with the message."),
     number(INT64(limits.attributes), 0, 100, "attributes",
-           "Attributes of a run. A lower limit holds for runs under way, too."),
+           "Attributes of a run; a lower limit holds for runs under way, too."),
     number(INT64(limits.attribute_chars), 1, 340, "characters",
            "Length of an attribute's text, in UTF-16 units."),
     number(INT64(limits.attributes_chars), 2, 64 * kKiB, "characters",

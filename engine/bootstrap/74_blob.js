@@ -44,11 +44,11 @@ function withLineEnds(text, end) {
   return out + stringSlice(text, from);
 }
 // What a sequence of the task holds, read once.
-function listOf(sequence, what) {
+function sequenceOf(sequence, what) {
   if (!isObject(sequence) || typeof sequence[symbolIterator] !== 'function') {
     throw new NativeTypeError(`${what} must be a list`);
   }
-  return [...sequence];
+  return listOf(sequence);
 }
 function blobType(type) {
   const text = `${type}`;
@@ -65,7 +65,7 @@ defineLazyGlobal('Blob', () => {
     #bytes = new NativeUint8Array(0);  // nobody else has them
     #type = '';
     constructor(parts = undefined, options = undefined) {
-      const list = parts === undefined ? [] : listOf(parts, 'The parts of a Blob');
+      const list = parts === undefined ? [] : sequenceOf(parts, 'The parts of a Blob');
       if (options !== undefined && options !== null && !isObject(options)) {
         throw new NativeTypeError('The options of a Blob must be an object');
       }

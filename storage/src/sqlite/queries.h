@@ -80,6 +80,7 @@ class Queries {
     return error;
   }
   static RunState read_state(const Cursor& row, int from);
+  static CallTrace read_call_trace(const Cursor& row);
   // The journal entry of number 0, whose contents are not in its row.
   void read_cancellation(TaskRunId run, Outcome& outcome);
   Error forgiven() {
@@ -162,15 +163,12 @@ class Queries {
   Statement stack_run_{db_, std::string(kStackRun) + " WHERE id = ?1"};
   Statement stack_{db_, std::string(kStackRun) +
       " WHERE task_run_id = ?1 AND seq >= ?2 ORDER BY seq LIMIT ?3"};
-  // ?2: the open ones as a JSON array
-  Statement calls_{db_,
-      "SELECT * FROM (SELECT seq, service_name, method_name, status, attempt, delivered_as,"
-      " created_at, started_at, ended_at FROM stack_runs WHERE task_run_id = ?1"
-      " AND seq IN (SELECT value FROM json_each(?2)) AND seq > ?4 ORDER BY seq LIMIT ?6)"
-      " UNION ALL "
-      "SELECT * FROM (SELECT seq, service_name, method_name, status, attempt, delivered_as,"
-      " created_at, started_at, ended_at FROM stack_runs WHERE task_run_id = ?1"
-      " AND seq > max(?3, ?4) AND seq <= ?5 ORDER BY seq LIMIT ?6) ORDER BY 1 LIMIT ?6"};
+  static constexpr std::string_view kCall =
+      "SELECT seq, service_name, method_name, status, attempt, delivered_as, created_at,"
+      " started_at, ended_at FROM stack_runs WHERE task_run_id = ?1";
+  Statement call_{db_, std::string(kCall) + " AND seq = ?2"};
+  Statement calls_{db_, std::string(kCall) +
+      " AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4"};
   Statement attempts_{db_,
       "SELECT attempt, epoch, node, started_at, ended_at, outcome, error FROM attempts"
       " WHERE stack_run_id = ?1 ORDER BY epoch"};
@@ -206,7 +204,7 @@ class Queries {
       db_,
       "SELECT w.task_run_id, w.expires_at, w.used_at, w.rules, t.status FROM webhooks w"
       " LEFT JOIN task_runs t ON t.id = w.task_run_id WHERE w.key >= ?1 AND w.key < ?1 || ';'"
-      " AND (w.key = ?1 OR substr(w.key, length(?1) + 1, 1) = ':') ORDER BY w.task_run_id"};
+      " AND (w.key = ?1 OR substr(w.key, length(?1) + 1, 1) = ':') ORDER BY w.key"};
 
   Statement begin_{db_, "BEGIN"};
   Statement commit_{db_, "COMMIT"};

@@ -2,6 +2,7 @@
 
 #include "sequential/storage/run_states.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sqlite/store_templates.h"
@@ -81,30 +82,33 @@ Result<RunLook> Queries::look(TaskRunId run, std::int64_t after_log, int log_lim
   return look;
 }
 
+CallTrace Queries::read_call_trace(const Cursor& row) {
+  CallTrace call;
+  call.seq = row.integer(0);
+  call.service = row.text(1);
+  call.method = row.text(2);
+  call.status = stack_status_from(row.view(3)).value_or(StackStatus::cancelled);
+  call.attempts = row.small(4);
+  call.position = row.integer(5);
+  call.created_at = row.time(6);
+  call.started_at = row.time_if(7);
+  call.ended_at = row.time_if(8);
+  return call;
+}
+
 Result<std::vector<CallTrace>> Queries::calls(const CallsAsked& asked) {
-  std::string open = "[";
-  for (const std::int64_t seq : asked.open) {
-    if (open.size() > 1) open += ',';
-    open += std::to_string(seq);
-  }
-  open += ']';
   std::vector<CallTrace> calls;
-  {
-    Cursor row = calls_.query(asked.run.value, open, asked.from, asked.after, asked.through,
-                              std::int64_t{asked.limit});
-    while (row.next()) {
-      CallTrace& call = calls.emplace_back();
-      call.seq = row.integer(0);
-      call.service = row.text(1);
-      call.method = row.text(2);
-      call.status = stack_status_from(row.view(3)).value_or(StackStatus::cancelled);
-      call.attempts = row.small(4);
-      call.position = row.integer(5);
-      call.created_at = row.time(6);
-      call.started_at = row.time_if(7);
-      call.ended_at = row.time_if(8);
-    }
+  const auto limit = static_cast<std::size_t>(std::max(asked.limit, 0));
+  const auto take = [&calls, limit](Cursor row) {
+    while (calls.size() < limit && row.next()) calls.push_back(read_call_trace(row));
+  };
+  std::vector<std::int64_t> open = asked.open;
+  std::sort(open.begin(), open.end());
+  for (const std::int64_t seq : open) {  // none of them is above `from`
+    if (seq > asked.after) take(call_.query(asked.run.value, seq));
   }
+  take(calls_.query(asked.run.value, std::max(asked.from, asked.after), asked.through,
+                    std::int64_t{asked.limit}));
   return answer(std::move(calls));
 }
 

@@ -72,7 +72,7 @@ struct SignalStatements {
       "SELECT w.task_run_id, w.expires_at, w.used_at, w.name, t.status, w.key"
       " FROM webhooks w LEFT JOIN task_runs t ON t.id = w.task_run_id"
       " WHERE w.key >= ?1 AND w.key < ?1 || ';'"
-      " AND (w.key = ?1 OR substr(w.key, length(?1) + 1, 1) = ':') ORDER BY w.task_run_id"};
+      " AND (w.key = ?1 OR substr(w.key, length(?1) + 1, 1) = ':') ORDER BY w.key"};
   Statement webhook_used{db, "UPDATE webhooks SET used_at = ?2, payload = ?3 WHERE key = ?1"};
   Statement webhook_answer{db,
                            "SELECT 0, payload FROM webhooks WHERE task_run_id = ?1 AND name = ?2"

@@ -138,7 +138,7 @@ TEST(EventCursors, AreReadAsTheyAreWritten) {
   EXPECT_EQ(parse_event_cursor("12.4").value().text(), "12.4.0");
   EXPECT_EQ(parse_event_cursor("").value().text(), "0.0.0");
   for (const char* text :
-       {"x", "1.", ".1", "1..2", "1.2.3.4", "1.2.99", "-1", "1 ", "+1", "99999999999999999999"}) {
+       {"x", "1.", ".1", "1..2", "1.2.3.4.5.6.7.8", "1.2.99", "-1", "1 ", "+1", "99999999999999999999"}) {
     EXPECT_TRUE(parse_event_cursor(text).has_error()) << text;
   }
 }

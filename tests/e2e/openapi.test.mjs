@@ -142,7 +142,7 @@ describe("the document of the API", () => {
       assert.equal((await get(`/runs/${fork.id}`)).forked_from.run, fails);
       await server.ended(fork.id);
       await remove(`/runs/${fork.id}`);
-      await post("/runs/bulk", { action: "cancel", filter: { task: "waits", after: "2026-01-01" }, limit: 5, dry_run: true });
+      await post("/runs/bulk", { action: "cancel", filter: { task: "waits", created_after: "2026-01-01" }, limit: 5, dry_run: true });
       await post("/runs/purge", { filter: { task: "waits", version: 1 }, older_than: "1d", limit: 10, dry_run: true });
     });
 

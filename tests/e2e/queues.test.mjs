@@ -255,7 +255,7 @@ describe("queues", () => {
       }
       open[0].open();  // ends by itself, where nobody knew that another waits
       await until("the second to begin", () => begun(1));
-      const filter = { task: "together", tag: "n=1" };
+      const filter = { task: "together", tag: "n:1" };
       const cancelled = await node.request("POST", "/runs/bulk", { json: { action: "cancel", filter } });
       assert.equal(cancelled.json().done, 1, cancelled.text);
       await until("the third to begin", () => begun(2));

@@ -95,7 +95,7 @@ describe("search and retention", () => {
 
   it("limits of attributes are settings, up to what can be looked for", async () => {
     const other = new Server({
-      settings: { "engine.processes": 1, "limits.attributes": 3, "limits.attribute_chars": 340, "limits.log_message_bytes": 1200 },
+      settings: { "engine.processes": 1, "limits.attributes": 3, "limits.attribute_chars": 340, "limits.attributes_chars": 1000, "limits.log_message_bytes": 1200 },
     });
     try {
       await other.start();
@@ -106,14 +106,16 @@ describe("search and retention", () => {
         take({ a: "x".repeat(341) });
         take({ b: 1, c: 2, d: 3 });
         take({ a: null, b: 1, c: 2, d: 3 });
-        take({ a: null, b: "x".repeat(200), c: "y".repeat(200) });
+        take({ a: null, b: "\u20ac".repeat(340), c: "y".repeat(340) });
+        take({ b: "x".repeat(340), c: "x".repeat(340), d: "y".repeat(340) });
         return told;
       };`);
       const { id, result } = await other.complete("bounds", {});
       assert.deepEqual(result, [
         "taken", "the attribute a is longer than 340 characters (limits.attribute_chars)",
         "a run has at most 3 attributes (limits.attributes)", "taken",
-        "attributes set at once are at most 400 characters of JSON (the lower of limits.attributes_chars and a third of limits.log_message_bytes)",
+        "attributes set at once are at most limits.log_message_bytes = 1200 bytes of JSON",
+        "attributes set at once are at most 1000 characters of JSON (limits.attributes_chars)",
       ]);
       assert.deepEqual((await other.run(id)).attributes, { b: 1, c: 2, d: 3 });
       await other.publish("long", `module.exports = async () => setAttributes({ a: "\u20ac".repeat(340) });`);

@@ -51,7 +51,9 @@ bool CallTrail::behind(const storage::TaskRun& newest) {
   if (passing_) return true;
   if (seen_.calls == newest.call_count && seen_.outcomes == newest.journal_length) return false;
   passing_ = true;
-  calls_ = newest.call_count;
+  // What is left of another stream's pass: only of the calls that it had come to, so that the rest
+  // is told in the order in which that stream would have told it.
+  calls_ = seen_.at == 0 ? newest.call_count : std::max(seen_.at, seen_.calls);
   read_ = 0;
   next_open_.clear();
   if (seen_.at == 0) seen_.through = newest.journal_length;
@@ -77,8 +79,8 @@ void CallTrail::take(const std::vector<storage::CallTrace>& page, const Tell& te
       next_open_.push_back(call.seq);
     }
     if (call.seq <= seen_.at) continue;  // told by a stream before, in its pass
-    const bool ended = in_journal && call.position > seen_.outcomes;
     const bool begun = call.seq > seen_.calls;
+    const bool ended = in_journal && (begun || call.position > seen_.outcomes);
     // Between the two, one is seen and the other is not: the number before, and one call more.
     if (begun && ended) {
       const CallsSeen before = seen_;

@@ -55,6 +55,7 @@ describe("F16 a node that is cut off from the database", () => {
         sink.behave = ({ label, arrival }) => (label === "large-1" && arrival === 1 ? "drop" : undefined);
 
         const locked = await a.submit("serial", { url: sink.url, name: "locked", calls: 2 });
+        b.child.kill("SIGSTOP");  // else it may be the one that claims the second try
         const stalled = proxy.at("claim_v1", "stall");
         const large = await a.submit("large", { url: sink.url, bytes: 8 << 20 });
         await stalled.answered;
@@ -62,6 +63,7 @@ describe("F16 a node that is cut off from the database", () => {
           `SELECT count(*) AS n FROM pg_stat_activity WHERE application_name = 'node-0' AND ${what}`)[0].n);
         await until("a row lock held by a statement", () => backends("wait_event = 'PgSleep'") === 1);
         await until("a row lock held by an answer", () => backends("wait_event = 'ClientWrite'") === 1);
+        b.child.kill("SIGCONT");
 
         proxy.blackHole();
         const cut = Date.now();

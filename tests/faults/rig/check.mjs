@@ -144,8 +144,8 @@ export class Checker {
       insist(back, "I10", `${node.name} is not back at its baseline: ${this.#excess(node, used).join(", ")}; ${MARGINS_SAY}`);
     }
     if (world.store !== "postgres") return;
-    // Transitions, readers, leases, news.
-    const most = world.nodes.reduce((sum, node) => sum + Number(node.settings["store.postgres.connections"]) + 2 + 1 + 1, 0);
+    // Transitions, readers, and one each for leases, sweeps and news.
+    const most = world.nodes.reduce((sum, node) => sum + Number(node.settings["store.postgres.connections"]) + 2 + 3, 0);
     let count;
     const back = await eventually(world.clock, SETTLE_MS, async () => (count = await world.eyes.connections()) <= most, 100);
     insist(back, "I10", `the database has ${count} connections of nodes that open ${most}`);

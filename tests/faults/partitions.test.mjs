@@ -56,7 +56,7 @@ describe("F16 a node that is cut off from the database", () => {
 
         const locked = await a.submit("serial", { url: sink.url, name: "locked", calls: 2 });
         b.child.kill("SIGSTOP");  // else it may be the one that claims the second try
-        const stalled = proxy.at("claim_v1", "stall");
+        const stalled = proxy.at("claim_v1", "stall", { times: 4 });  // its timer and its sweep may both ask
         const large = await a.submit("large", { url: sink.url, bytes: 8 << 20 });
         await stalled.answered;
         const backends = (what) => Number(cluster.rows(database,

@@ -17,6 +17,8 @@ class GroupCommitTest : public SqliteTest {
   void SetUp() override {
     options_.queue_max = 100;
     options_.batch_max = 64;
+    // No checkpoint: what it writes last is between two commits, and a caller's would wait for it.
+    options_.wal_checkpoint_pages = SqliteOptions{}.wal_checkpoint_pages;
     open();
     function_ = publish();
   }
